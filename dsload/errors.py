@@ -1,0 +1,124 @@
+"""Every way a load can fail, with its exit code and whether trying again can help.
+
+DsloadError            1  unexpected (a bug)
+├── UsageError         2  arguments, URI, options, manifest
+├── RefusedError       3  the source refused the credentials or the request
+├── NotFoundError      4  no such source, revision or path, or nothing matched
+├── IntegrityError     5  content still wrong after a refetch
+├── UnsafePathError    5  a name that would leave the target or collide in it
+├── ChangedError       5  the source kept changing while it was read
+├── NoSpaceError       6  space or inodes of the target
+├── VolumeError        7  the target cannot be written
+├── OwnershipError     7  uid, gid or mode cannot be applied
+├── BusyError          8  another load holds the target           (a retry helps)
+├── UnreachableError   9  past the retry budget                   (a retry helps)
+├── InterruptedLoad  130  SIGINT                                  (a retry helps)
+└── TerminatedLoad   143  SIGTERM                                 (a retry helps)
+"""
+
+from typing import ClassVar
+
+
+class DsloadError(Exception):
+    """A failure as its user reads it: one line of what was done, to what, why, and the remedy.
+
+    Args:
+        doing: what was being done, such as "listing" or "downloading".
+        where: the source or file that it was done to, without secrets.
+        why: the cause.
+        fix: what the user can do; empty where nothing can be said.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retry: ClassVar[bool] = False
+
+    def __init__(self, doing: str, where: str, why: str, fix: str = "") -> None:
+        super().__init__(doing, where, why, fix)
+        self.doing, self.where, self.why, self.fix = doing, where, why, fix
+
+    def __str__(self) -> str:
+        line = f"{self.doing} {self.where}: {self.why}" if self.where else f"{self.doing}: {self.why}"
+        line = f"{line}; {self.fix}" if self.fix else line
+        return " ".join(line.split())
+
+
+class UsageError(DsloadError):
+    """Arguments, URI, options or a manifest are not right."""
+
+    exit_code = 2
+
+
+class RefusedError(DsloadError):
+    """The source refused the credentials (401, 403) or the request."""
+
+    exit_code = 3
+
+
+class NotFoundError(DsloadError):
+    """There is no such source, revision or path, or nothing in it matched."""
+
+    exit_code = 4
+
+
+class IntegrityError(DsloadError):
+    """Content differs from what the source states, after a refetch too."""
+
+    exit_code = 5
+
+
+class UnsafePathError(DsloadError):
+    """A name in the listing would leave the target, or collides with another."""
+
+    exit_code = 5
+
+
+class ChangedError(DsloadError):
+    """The source changed while it was read, more often than dsload starts over."""
+
+    exit_code = 5
+
+
+class NoSpaceError(DsloadError):
+    """The target has not enough space or inodes."""
+
+    exit_code = 6
+
+
+class VolumeError(DsloadError):
+    """The target cannot be written."""
+
+    exit_code = 7
+
+
+class OwnershipError(DsloadError):
+    """Uid, gid or mode cannot be applied on the target."""
+
+    exit_code = 7
+
+
+class BusyError(DsloadError):
+    """Another load holds the target."""
+
+    exit_code = 8
+    retry = True
+
+
+class UnreachableError(DsloadError):
+    """The source stayed unreachable or too slow past the retry budget."""
+
+    exit_code = 9
+    retry = True
+
+
+class InterruptedLoad(DsloadError):
+    """SIGINT: what is done is kept, the next run resumes."""
+
+    exit_code = 130
+    retry = True
+
+
+class TerminatedLoad(DsloadError):
+    """SIGTERM: what is done is kept, the next run resumes."""
+
+    exit_code = 143
+    retry = True

@@ -1,0 +1,167 @@
+"""What a source holds, as data: entries, their checksums, and how to get their bytes.
+
+The bottom layer: fetchers make a Listing, plan and transfer read it.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self, runtime_checkable
+
+ALGORITHMS = ("sha256", "sha1", "md5", "crc32", "crc32c", "crc64nvme", "gitblob")
+
+_CHECKSUM = re.compile(r"(?P<algorithm>[a-z0-9]+)(?:/(?P<part>\d*))?:(?P<value>[0-9a-f]+)(?:-(?P<count>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A checksum as a source states it.
+
+    Args:
+        algorithm: one of ALGORITHMS.
+        value: the digest in lower-case hex.
+        parts: 0 for a digest of the whole file; else the number of parts whose digests' digest this is
+            (the composite checksums and multipart ETags of S3).
+        part_size: bytes of each such part but the last; 0 where it is not known yet.
+    """
+
+    algorithm: str
+    value: str
+    parts: int = 0
+    part_size: int = 0
+
+    def __str__(self) -> str:
+        if self.parts:
+            return f"{self.algorithm}/{self.part_size}:{self.value}-{self.parts}"
+        return f"{self.algorithm}:{self.value}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what str() wrote: `sha256:ab…`, or `md5/8388608:ab…-12` for a composite one."""
+        match = _CHECKSUM.fullmatch(text)
+        if not match or match["algorithm"] not in ALGORITHMS:
+            raise ValueError(f"not a checksum: {text!r}")
+        return cls(match["algorithm"], match["value"], int(match["count"] or 0), int(match["part"] or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class SigV4:
+    """Keys that sign a request as AWS Signature Version 4 at the moment it is sent."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. Its headers and keys are for its host alone: a redirect elsewhere drops them."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sign: SigV4 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back: header names in lower case; url is the one that answered, after redirects."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@runtime_checkable
+class HttpReader(Protocol):
+    """Bytes over HTTP, by the engine. Called at each request, so that signatures and tokens never go stale."""
+
+    ranges: bool
+
+    def request(self, entry: "Entry") -> Request:
+        """The GET for an entry; the engine adds Range, If-Match and If-Range."""
+
+    def head(self, entry: "Entry", part: int = 0) -> Request | None:
+        """The HEAD that tells an entry's checksum before its parts are fetched, None where there is none.
+
+        With part=1: the HEAD whose Content-Length is the part size of a composite checksum.
+        """
+
+    def stated(self, entry: "Entry", response: Response) -> Checksum | None:
+        """The checksum of the whole file that a response's headers state."""
+
+
+@runtime_checkable
+class BytesReader(Protocol):
+    """Bytes by call: any fsspec filesystem, or content at hand."""
+
+    def read(self, entry: "Entry", start: int, end: int) -> bytes:
+        """Bytes start to end (exclusive) of an entry."""
+
+
+Reader = HttpReader | BytesReader
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, directory or symlink of a listing. A million of them have to fit in memory: share strings.
+
+    Args:
+        path: relative to the source, with `/`.
+        size: bytes; -1 where the source does not tell before the end.
+        version: what changes whenever the content does: an ETag, a commit, size and time.
+        reader: how to get its bytes; one object shared by many entries.
+        key: the source's own name for it, where that is not the path.
+        checksum: where the listing states it (else the response may).
+        executable: whether the source marks it so.
+        symlink: the target, for a symlink.
+        directory: whether it is an (empty) directory.
+    """
+
+    path: str
+    size: int
+    version: str
+    reader: Reader
+    key: str = ""
+    checksum: Checksum | None = None
+    executable: bool = False
+    symlink: str | None = None
+    directory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Everything that a source holds at one revision. `entries` is all of it, filters not applied."""
+
+    entries: list[Entry]
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """fnmatch patterns on the path relative to the source; a pattern that ends in `/` means all below it."""
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+    def __call__(self, path: str) -> bool:
+        if self.include and not any(matches(path, pattern) for pattern in self.include):
+            return False
+        return not any(matches(path, pattern) for pattern in self.exclude)
+
+    def unmatched(self, paths: Iterable[str]) -> list[str]:
+        """The include patterns that match none of the paths."""
+        missing = list(self.include)
+        for path in paths:
+            if not missing:
+                break
+            missing = [pattern for pattern in missing if not matches(path, pattern)]
+        return missing
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path matches one fnmatch pattern (`*` matches `/` too, as in `hf download`)."""
+    return fnmatch.fnmatchcase(path, pattern + "*" if pattern.endswith("/") else pattern)
