@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self, runtime_checkable
 
+from dsload.errors import DsloadError
+
 ALGORITHMS = ("sha256", "sha1", "md5", "crc32", "crc32c", "crc64nvme", "gitblob")
 
 _CHECKSUM = re.compile(r"(?P<algorithm>[a-z0-9]+)(?:/(?P<part>\d*))?:(?P<value>[0-9a-f]+)(?:-(?P<count>\d+))?")
@@ -79,7 +81,9 @@ class Response:
 class HttpReader(Protocol):
     """Bytes over HTTP, by the engine. Called at each request, so that signatures and tokens never go stale."""
 
-    ranges: bool
+    @property
+    def ranges(self) -> bool:
+        """Whether ranges may be asked for; False reads every file in one stream."""
 
     def request(self, entry: "Entry") -> Request:
         """The GET for an entry; the engine adds Range, If-Match and If-Range."""
@@ -92,6 +96,9 @@ class HttpReader(Protocol):
 
     def stated(self, entry: "Entry", response: Response) -> Checksum | None:
         """The checksum of the whole file that a response's headers state."""
+
+    def explain(self, entry: "Entry", response: Response) -> DsloadError | None:
+        """The error that an answer of 300 and more means at this source, None for what its status says."""
 
 
 @runtime_checkable
@@ -148,6 +155,7 @@ class Filter:
     exclude: Sequence[str] = ()
 
     def __call__(self, path: str) -> bool:
+        """Whether a path is selected."""
         if self.include and not any(matches(path, pattern) for pattern in self.include):
             return False
         return not any(matches(path, pattern) for pattern in self.exclude)

@@ -1,0 +1,1 @@
+"""One module a source type; base.py has the contract."""

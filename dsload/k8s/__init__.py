@@ -1,0 +1,1 @@
+"""The companion: Dataset resources. It imports nothing of the engine."""

@@ -1,0 +1,1 @@
+"""The engine: parts, retries, checksums. It knows nothing of source types."""

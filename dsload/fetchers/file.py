@@ -1,0 +1,101 @@
+"""FILE: a folder or one file of a file system that is mounted here."""
+
+import os
+import stat
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.fetchers.base import Context
+from dsload.listing import Entry, Listing
+from dsload.source import Source
+
+
+class File:
+    """Lists with os.scandir; symlinks stay symlinks, and special files are refused."""
+
+    def __init__(self, source: Source, context: Context) -> None:
+        parts = urlsplit(source.uri)
+        if parts.netloc not in ("", "localhost"):
+            fix = f"write file:///{parts.netloc}{parts.path} for a path of this machine"
+            raise UsageError("reading", f"URI {source.uri!r}", f"{parts.netloc!r} is read as a host", fix)
+        self._root = os.path.normpath(unquote(parts.path)) or "/"
+        self._source = str(source)
+
+    def list(self) -> Listing:
+        """Every file, symlink and empty directory below the path; one entry where the path is a file."""
+        try:
+            found = os.stat(self._root)
+            if not stat.S_ISDIR(found.st_mode):
+                reader = FileReader(os.path.dirname(self._root), self._source)
+                return Listing([_file(os.path.basename(self._root), found, reader)])
+            return Listing(list(self._walk(FileReader(self._root, self._source))))
+        except OSError as error:
+            raise to_error(error, "listing", self._source) from error
+
+    def _walk(self, reader: "FileReader") -> Iterator[Entry]:
+        pending = [""]
+        while pending:
+            folder = pending.pop()
+            with os.scandir(os.path.join(self._root, folder)) as children:
+                found = sorted(children, key=lambda child: child.name)
+            if not found and folder:
+                yield Entry(folder, 0, "", reader, directory=True)
+            for child in found:
+                path = f"{folder}/{child.name}" if folder else child.name
+                if child.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                else:
+                    yield self._entry(path, child, reader)
+
+    def _entry(self, path: str, child: "os.DirEntry[str]", reader: "FileReader") -> Entry:
+        if child.is_symlink():
+            target = os.readlink(child.path)
+            return Entry(path, 0, target, reader, symlink=target)
+        found = child.stat(follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode):
+            why = "it is neither a file, a directory nor a symlink"
+            raise RefusedError("listing", f"{path} of {self._source}", why, "remove it from the source")
+        return _file(path, found, reader)
+
+
+class FileReader:
+    """Reads files below a folder."""
+
+    def __init__(self, root: str, source: str) -> None:
+        self._root, self._source = root, source
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Bytes start to end of the file, as it was when it was listed."""
+        try:
+            fd = os.open(os.path.join(self._root, entry.path), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if _version(os.fstat(fd)) != entry.version:
+                    why = "it was written to since it was listed"
+                    raise ChangedError("reading", f"{entry.path} of {self._source}", why, "run the same command again")
+                data = os.pread(fd, end - start, start)
+                os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
+                return data
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise to_error(error, "reading", f"{entry.path} of {self._source}") from error
+
+
+def _file(path: str, found: os.stat_result, reader: FileReader) -> Entry:
+    executable = bool(found.st_mode & 0o111)
+    return Entry(path, found.st_size, _version(found), reader, executable=executable)
+
+
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def to_error(error: OSError, doing: str, where: str) -> DsloadError:
+    """The one place where the operating system's errors on a source become dsload's."""
+    why = (error.strerror or str(error)).lower()
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return NotFoundError(doing, where, why, "check the path")
+    if isinstance(error, PermissionError):
+        return RefusedError(doing, where, why, "run as a user who may read it")
+    return UnreachableError(doing, where, why, "check the file system of the source")

@@ -1,0 +1,342 @@
+"""S3 and every store that speaks its protocol: ListObjectsV2 and GET, signed by libcurl as they are sent.
+
+Protocol: the Amazon S3 API reference (ListObjectsV2, GetObject, HeadObject, "Checking object integrity").
+"""
+
+import base64
+import binascii
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnsafePathError, UsageError
+from dsload.fetchers.base import Context
+from dsload.listing import Checksum, Entry, Listing, Request, Response, SigV4
+from dsload.secrets import Secrets, hide
+from dsload.source import Source
+from dsload.transfer.retry import Failure, status_text, to_error
+
+DEFAULT_REGION = "us-east-1"
+_CHECKSUMS = {
+    "sha256": 32,
+    "crc64nvme": 8,
+    "crc32c": 4,
+    "crc32": 4,
+    "sha1": 20,
+}  # in order of preference, bytes
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_MULTIPART = re.compile(r"([0-9a-f]{32})-(\d+)")
+_BUCKET_FOR_HOST = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_KEYS_REFUSED = frozenset(
+    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+)
+
+Keys = Callable[[], tuple[str, str, str] | None]
+
+
+class S3:
+    """A bucket, a prefix in it that ends at a `/`, or one object."""
+
+    def __init__(self, source: Source, context: Context) -> None:
+        self._source, self._client = source, context.client
+        parts = urlsplit(source.uri)
+        self._bucket, self._path = parts.netloc, unquote(parts.path).lstrip("/")
+        if parts.query or "@" in self._bucket:
+            raise UsageError("reading", str(source), "s3://bucket/path takes neither user nor other query options")
+        options = source.options
+        anonymous = _flag("anonymous", options.get("anonymous", ""))
+        chain = _Chain(options, context.secrets)
+        self._keys: Keys = (lambda: None) if anonymous else chain.keys()
+        self._region = chain.region()
+        self._endpoint = chain.endpoint(self._region)
+        style = options.get("addressingStyle", "auto").lower()
+        if style not in ("path", "virtual", "auto"):
+            raise UsageError("reading", "option addressingStyle", f"{style!r} is neither path nor virtual")
+        self._given = bool(options.get("endpoint")) or chain.endpoint_given
+        on_aws = not self._given and bool(_BUCKET_FOR_HOST.fullmatch(self._bucket))
+        self._virtual = style == "virtual" or (style == "auto" and on_aws)
+
+    def list(self) -> Listing:
+        """Every object below the prefix, or the one object of this very name."""
+        prefix = self._path if not self._path or self._path.endswith("/") else self._path + "/"
+        entries = list(self._pages(prefix))
+        if not entries and self._path and not self._path.endswith("/") and (entry := self._object()):
+            return Listing([entry])
+        return Listing(entries)
+
+    # Listing
+
+    def _pages(self, prefix: str) -> Iterator[Entry]:
+        reader = self._reader(prefix)
+        token = ""
+        while True:
+            query = {"encoding-type": "url", "list-type": "2", "prefix": prefix}
+            if token:
+                query["continuation-token"] = token
+            page = _parse(self._ask("", query), str(self._source))
+            decode = unquote if page.findtext("EncodingType") == "url" else str
+            for item in page.iterfind("Contents"):
+                key = decode(item.findtext("Key") or "")
+                etag = (item.findtext("ETag") or "").strip('"')
+                if entry := _entry(key.removeprefix(prefix), int(item.findtext("Size") or 0), etag, reader):
+                    yield entry
+            token = page.findtext("NextContinuationToken") or ""
+            if page.findtext("IsTruncated") != "true":
+                return
+            if not token:
+                raise NotFoundError("listing", str(self._source), "the store cut its listing and gave no way to go on")
+
+    def _object(self) -> Entry | None:
+        folder, _, name = self._path.rpartition("/")
+        reader = self._reader(folder + "/" if folder else "")
+        answer = self._client.fetch(self._request(self._path, {}, "HEAD"), "looking for", str(self._source))
+        if answer.status == 404:
+            return None
+        self._good(answer)
+        size = answer.headers.get("content-length", "")
+        etag = answer.headers.get("etag", "").strip('"')
+        return Entry(name, int(size) if size.isdigit() else -1, etag, reader)
+
+    def _ask(self, key: str, query: Mapping[str, str]) -> Response:
+        answer = self._client.fetch(self._request(key, query), "listing", str(self._source))
+        region = answer.headers.get("x-amz-bucket-region", "")
+        if answer.status in (301, 307, 400, 403) and region and region != self._region and not self._given:
+            self._region = region
+            self._endpoint = _aws_endpoint(region)
+            answer = self._client.fetch(self._request(key, query), "listing", str(self._source))
+        return self._good(answer)
+
+    def _good(self, answer: Response) -> Response:
+        if answer.status < 300:
+            return answer
+        where = str(self._source)
+        code = _code(answer)
+        if code == "NoSuchBucket" or (answer.status == 404 and not code):
+            why = f"there is no bucket {self._bucket!r} at {self._endpoint}"
+            fix = f"is {self._bucket!r} a server? Then give -o endpoint=http://{self._bucket} and s3://BUCKET/PATH"
+            raise NotFoundError("listing", where, why, fix)
+        raise explain(answer, where, self._keys() is None) or to_error(_failure(answer), "listing", where)
+
+    # Requests
+
+    def _reader(self, prefix: str) -> "S3Objects":
+        return S3Objects(self, prefix)
+
+    def _request(self, key: str, query: Mapping[str, str], method: str = "GET") -> Request:
+        return self.request(key, query, {}, method)
+
+    def request(self, key: str, query: Mapping[str, str], headers: Mapping[str, str], method: str = "GET") -> Request:
+        """A request to the bucket, to be signed with the keys as they are now."""
+        keys = self._keys()
+        sign = SigV4(keys[0], keys[1], keys[2], self._region) if keys else None
+        url = self._base() + quote(key, safe="/~")
+        if query:
+            url += "?" + "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
+        return Request(url, method, headers, sign)
+
+    def _base(self) -> str:
+        if self._virtual:
+            scheme, _, host = self._endpoint.partition("://")
+            return f"{scheme}://{self._bucket}.{host}/"
+        return f"{self._endpoint}/{self._bucket}/"
+
+    def explain(self, entry: Entry, answer: Response) -> DsloadError | None:
+        """The error that an answer to a GET means."""
+        return explain(answer, f"{entry.path} of {self._source}", self._keys() is None)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Objects:
+    """Reads objects below a prefix, each at the ETag that the listing gave."""
+
+    store: S3
+    prefix: str
+    ranges: bool = True
+
+    def request(self, entry: Entry) -> Request:
+        """The GET, which fails if the object was replaced since."""
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        if entry.version:
+            headers["If-Match"] = f'"{entry.version}"'
+        return self.store.request(self.prefix + (entry.key or entry.path), {}, headers)
+
+    def head(self, entry: Entry, part: int = 0) -> Request | None:
+        """The HEAD that tells checksums, or with part=1 the size of the parts."""
+        query = {"partNumber": str(part)} if part else {}
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        return self.store.request(self.prefix + (entry.key or entry.path), query, headers, "HEAD")
+
+    def stated(self, entry: Entry, response: Response) -> Checksum | None:
+        """`x-amz-checksum-*`, else the ETag where it is an MD5."""
+        return _header_checksum(response.headers) or _etag_checksum(response.headers)
+
+    def explain(self, entry: Entry, response: Response) -> DsloadError | None:
+        """The store's own word for what went wrong."""
+        return self.store.explain(entry, response)
+
+
+def _entry(path: str, size: int, etag: str, reader: S3Objects) -> Entry | None:
+    """An entry for a key relative to the prefix. A key that ends in `/` is a folder; `a//b` lies at a/b."""
+    if path.endswith("/") or not path:
+        if size:
+            why = f"it holds {size:,} bytes under the name of a folder"
+            raise UnsafePathError("listing", f"the object {reader.prefix + path!r}", why, "rename it in the bucket")
+        folder = "/".join(filter(None, path.split("/")))
+        return Entry(folder, 0, "", reader, key=path, directory=True) if folder else None
+    plain = "/".join(filter(None, path.split("/"))) if "//" in path or path.startswith("/") else path
+    return Entry(plain, size, etag, reader, key="" if plain == path else path)
+
+
+def _header_checksum(headers: Mapping[str, str]) -> Checksum | None:
+    for algorithm, length in _CHECKSUMS.items():
+        value, _, parts = headers.get(f"x-amz-checksum-{algorithm}", "").partition("-")
+        try:
+            digest = base64.b64decode(value, validate=True)
+        except binascii.Error:
+            continue
+        if len(digest) == length and (not parts or parts.isdigit()):
+            return Checksum(algorithm, digest.hex(), int(parts or 0))
+    return None
+
+
+def _etag_checksum(headers: Mapping[str, str]) -> Checksum | None:
+    """The MD5 in an ETag; under SSE-KMS and SSE-C it is none."""
+    encryption = headers.get("x-amz-server-side-encryption", "")
+    if encryption.startswith("aws:") or "x-amz-server-side-encryption-customer-algorithm" in headers:
+        return None
+    etag = headers.get("etag", "").strip('"').lower()
+    if _MD5.fullmatch(etag):
+        return Checksum("md5", etag)
+    if match := _MULTIPART.fullmatch(etag):
+        return Checksum("md5", match[1], int(match[2]))
+    return None
+
+
+class _Chain:
+    """Credentials, region and endpoint: the options and the secret files, else what AWS's own tools would use.
+
+    botocore is imported only where its chain is needed: container, instance, web identity, profiles.
+    """
+
+    def __init__(self, options: Mapping[str, str], secrets: Secrets) -> None:
+        self._options, self._secrets = options, secrets
+        self.endpoint_given = bool(self._option("endpoint"))
+
+    def keys(self) -> Keys:
+        """A function that gives the keys as they are now; None where there are none."""
+        if bool(self._secrets.access_key) != bool(self._secrets.secret_key):
+            fix = "the secrets directory needs both files, or neither"
+            raise UsageError("reading the secrets", "access-key and secret-key", "only one of them is there", fix)
+        if self._secrets.access_key:
+            fixed = (self._secrets.access_key, self._secrets.secret_key, self._secrets.session_token)
+            return lambda: fixed
+        environment = tuple(os.environ.get(f"AWS_{name}", "") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        if all(environment):  # the first link of the chain, without botocore's import
+            token = os.environ.get("AWS_SESSION_TOKEN", "")
+            hide(environment[1])
+            hide(token)
+            return lambda: (*environment, token)
+        return _from_botocore()
+
+    def region(self) -> str:
+        """The region to sign for."""
+        return self._option("region") or DEFAULT_REGION
+
+    def endpoint(self, region: str) -> str:
+        """The store's URL, without `/` at the end."""
+        given = self._option("endpoint")
+        if not given:
+            return _aws_endpoint(region)
+        endpoint = (given if "://" in given else f"https://{given}").rstrip("/")
+        if urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).netloc:
+            raise UsageError("reading", "option endpoint", f"{given!r} is no http or https URL")
+        return endpoint
+
+    def _option(self, name: str) -> str:
+        variables = {
+            "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+            "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        }
+        found = (os.environ.get(variable) for variable in variables[name])
+        return self._options.get(name) or next(filter(None, found), "")
+
+
+def _from_botocore() -> Keys:
+    import botocore.exceptions
+    import botocore.session
+
+    try:
+        credentials = botocore.session.Session().get_credentials()
+    except botocore.exceptions.BotoCoreError as error:
+        raise UsageError("looking for", "AWS credentials", str(error), "check the profile and environment") from error
+    if credentials is None:
+        return lambda: None
+
+    def current() -> tuple[str, str, str]:
+        try:
+            frozen = credentials.get_frozen_credentials()
+        except botocore.exceptions.BotoCoreError as error:
+            raise RefusedError("renewing", "AWS credentials", str(error), "check the role and its trust") from error
+        hide(frozen.secret_key)
+        hide(frozen.token or "")
+        return frozen.access_key, frozen.secret_key, frozen.token or ""
+
+    return current
+
+
+def _aws_endpoint(region: str) -> str:
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://s3.{region}.{domain}"
+
+
+def explain(answer: Response, where: str, anonymous: bool) -> DsloadError | None:
+    """The one place where S3's error codes become dsload's; None where the status says it all."""
+    code = _code(answer)
+    why = f"the store answered {status_text(answer.status)}" + (f" ({code})" if code else "")
+    if code in _KEYS_REFUSED:
+        return RefusedError(
+            "reading", where, why, "check access-key, secret-key and session-token in the secrets directory"
+        )
+    if code in ("NoSuchKey", "NoSuchBucket", "NoSuchVersion"):
+        return NotFoundError("reading", where, why, "check the URI")
+    if answer.status in (401, 403) or code == "AccessDenied":
+        fix = (
+            "no credentials were found: put access-key and secret-key in the secrets directory"
+            if anonymous
+            else "check that these keys may list and read it"
+        )
+        return RefusedError("reading", where, why, fix)
+    if code in ("InvalidObjectState",):
+        return RefusedError("reading", where, why, "restore the object from its archive first")
+    return None
+
+
+def _code(answer: Response) -> str:
+    match = re.search(rb"<Code>([A-Za-z0-9.]{1,80})</Code>", answer.body)
+    return match[1].decode() if match else ""
+
+
+def _failure(answer: Response) -> Failure:
+    return Failure(f"the store answered {status_text(answer.status)}", response=answer)
+
+
+def _parse(answer: Response, where: str) -> ET.Element:
+    try:
+        root = ET.fromstring(re.sub(rb' xmlns="[^"]{0,200}"', b"", answer.body, count=1))  # noqa: S314 - expat bounds entities
+    except ET.ParseError as error:
+        why = f"the answer is no XML ({error})"
+        raise NotFoundError("listing", where, why, "check that the endpoint is an S3 store") from error
+    if root.tag != "ListBucketResult":
+        raise NotFoundError("listing", where, f"the answer is a {root.tag}, not a listing", "check the endpoint")
+    return root
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() in ("", "false", "0", "no"):
+        return False
+    if value.lower() in ("true", "1", "yes"):
+        return True
+    raise UsageError("reading", f"option {name}", f"{value!r} is neither true nor false")

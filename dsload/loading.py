@@ -1,0 +1,234 @@
+"""A whole load on a screen: list, plan, transfer, delete, sync, mark."""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dsload.errors import BusyError, ChangedError, DsloadError, NotFoundError
+from dsload.fetchers.base import Context
+from dsload.inventory import Header, Inventory, Row
+from dsload.lease import Lease
+from dsload.listing import Checksum, Listing
+from dsload.plan import Plan, make_plan
+from dsload.registry import find
+from dsload.report import Progress, Report
+from dsload.secrets import Secrets
+from dsload.source import Source
+from dsload.transfer.checksum import of_file
+from dsload.transfer.engine import Transfer
+from dsload.transfer.http import Client, Network
+from dsload.transfer.parts import fingerprint
+from dsload.transfer.small import SMALL
+from dsload.volume import Ownership, Volume
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3  # how often a load lists again when the source changes while it is read
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to load to.
+
+    Args:
+        root: the mount root; must exist.
+        path: below the root; "/" is the root itself.
+        ownership: of what the load creates; None for the running user with mode 0755.
+    """
+
+    root: Path
+    path: str = "/"
+    ownership: Ownership | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to load.
+
+    Args:
+        network: connections, limits, certificates.
+        verify: whether to hash what is loaded.
+        dry_run: whether to stop after the plan.
+    """
+
+    network: Network = field(default_factory=Network)
+    verify: bool = True
+    dry_run: bool = False
+
+
+def load(
+    source: Source,
+    target: Target,
+    secrets: Secrets | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    watch: Callable[[], None] = lambda: None,
+) -> Report:
+    """Bring a source to a target: complete, verified, owned; and resume what an earlier load began.
+
+    Args:
+        source: what to load.
+        target: where to.
+        secrets: credentials; none where not given.
+        settings: how.
+        progress: counters to watch from outside.
+        watch: called several times a second while bytes move; may raise to stop the load.
+
+    Returns:
+        the report of a load that is complete.
+
+    Raises:
+        DsloadError: one of `dsload.errors`; what is done is kept, and the next load goes on from there.
+    """
+    settings, progress = settings or Settings(), progress or Progress()
+    started = time.monotonic()
+    for attempt in range(1, ROUNDS + 1):
+        try:
+            report = _round(source, target, secrets or Secrets(), settings, progress, watch)
+            report.seconds = time.monotonic() - started
+            return report
+        except ChangedError as error:
+            if attempt == ROUNDS:
+                raise
+            log.warning("%s: %s; listing it again", error.where, error.why)
+    raise AssertionError("not reached")
+
+
+def _round(
+    source: Source,
+    target: Target,
+    secrets: Secrets,
+    settings: Settings,
+    progress: Progress,
+    watch: Callable[[], None],
+) -> Report:
+    ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
+    with Client(settings.network, progress.retried) as client:
+        listing = list_source(source, Context(secrets, client))
+        volume = Volume.open(target.root, target.path, ownership, create=not settings.dry_run)
+        report = Report(source.type, str(source), str(volume.path), listing.revision)
+        if settings.dry_run:
+            plan = make_plan(listing.entries, Inventory(volume).rows(), volume, source.filter, source.sync)
+            return _fill(report, plan, progress, loaded=0)
+        volume.prepare()
+        with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
+            header = Header(str(source), source.type, source.identity(), listing.revision, started=_now())
+            recovered = inventory.recover(header, lambda row: _intact(volume, row))
+            plan = make_plan(listing.entries, inventory.rows(), volume, source.filter, source.sync)
+            if plan.nothing and not recovered and inventory.complete():
+                return _fill(report, plan, progress, loaded=0)
+            _preflight(volume, plan)
+            inventory.begin(header)
+            transfer = Transfer(client, volume, inventory, progress, settings.verify, str(source))
+            _carry_out(plan, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
+            _fill(report, plan, progress, loaded=len(plan.load))
+            inventory.sync()
+            inventory.finish(replace(header, finished=_now()), _marker(report))
+            volume.sweep(set())
+            return report
+
+
+def list_source(source: Source, context: Context) -> Listing:
+    """The listing of a source. Raises NotFoundError where it is empty, or an include pattern matches nothing."""
+    listing = find(source.type, source.uri).load()(source, context).list()
+    if not listing.entries:
+        raise NotFoundError("listing", str(source), "there is nothing in it", "check the path")
+    if missing := source.filter.unmatched(entry.path for entry in listing.entries):
+        names = ", ".join(repr(pattern) for pattern in missing)
+        raise NotFoundError(
+            "listing", str(source), f"nothing matches include {names}", "`dsload ls` shows what is there"
+        )
+    return listing
+
+
+def _preflight(volume: Volume, plan: Plan) -> None:
+    """Drop the partial files that nobody will ask for again, then see that the rest fits."""
+    there = volume.partials()
+    wanted = {fingerprint(entry) for entry in plan.load if entry.size > SMALL or entry.size < 0} if there else set()
+    volume.sweep(wanted)
+    resumed = sum(size for name, size in there.items() if name in wanted)
+    volume.check_space(max(0, plan.bytes_to_load - resumed), len(plan.load))
+
+
+def _carry_out(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:
+    transfer.progress.expect(len(plan.load), plan.bytes_to_load)
+    for path in plan.delete_first:
+        _delete(path, volume, inventory)
+    for entry in plan.stamp:
+        volume.stamp(entry.path, entry.executable)
+    for row in plan.refresh:
+        inventory.append(row)
+    if plan.load:
+        transfer.run(plan.load, watch)
+    for path in plan.delete:
+        _delete(path, volume, inventory)
+    for path in plan.forget:
+        inventory.gone(path)
+
+
+def _delete(path: str, volume: Volume, inventory: Inventory) -> None:
+    volume.remove(path)
+    inventory.gone(path)
+
+
+def _watch(watch: Callable[[], None], lease: Lease, volume: Volume) -> None:
+    watch()
+    if lease.lost.is_set():
+        raise BusyError("keeping the lease of", str(volume.path), "another load has taken it over")
+
+
+def _intact(volume: Volume, row: Row) -> bool:
+    """Whether a file that was not synced when its load was killed has the content that its row says."""
+    if row.directory or row.symlink is not None:
+        return True
+    try:
+        fd = volume.open_file(row.path)
+    except (OSError, DsloadError):
+        return False
+    try:
+        size = os.fstat(fd).st_size
+        return (
+            size == row.size
+            and bool(row.checksum)
+            and str(of_file(fd, size, Checksum.parse(row.checksum))) == row.checksum
+        )
+    except (OSError, ValueError):
+        return False
+    finally:
+        os.close(fd)
+
+
+def _fill(report: Report, plan: Plan, progress: Progress, loaded: int) -> Report:
+    deleted = len(plan.delete) + len(plan.delete_first)
+    report.files = {
+        "total": plan.keep + len(plan.load),
+        "loaded": loaded,
+        "kept": plan.keep,
+        "deleted": deleted,
+    }
+    report.bytes = {
+        "total": plan.keep_bytes + plan.bytes_to_load,
+        "moved": progress.moved,
+        "resumed": progress.resumed,
+    }
+    report.retries, report.unverified = progress.retries, progress.unverified
+    return report
+
+
+def _marker(report: Report) -> dict[str, object]:
+    return {
+        "source": report.source,
+        "revision": report.revision,
+        "finished": _now(),
+        "files": report.files,
+        "bytes": report.bytes,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,253 @@
+"""What to do, decided before anything is done. Pure: it reads the listing, the inventory's rows and lstat.
+
+| entry in the listing | row in the inventory | on the volume      | decision                                  |
+|----------------------|----------------------|--------------------|-------------------------------------------|
+| selected             | same version or sum  | as the row says    | keep; stamp where owner or mode differ    |
+| selected             | same version or sum  | changed or missing | load                                      |
+| selected             | other version        | anything           | load                                      |
+| selected             | none                 | anything but a     | load (a file that dsload did not put is   |
+|                      |                      | directory          | replaced; a directory is an error)        |
+| filtered out         | any                  | anything           | leave                                     |
+| none                 | any, sync            | as the row says    | delete                                    |
+| none                 | any, sync            | changed or missing | forget: it is not dsload's any more       |
+| none                 | any, copy            | anything           | leave                                     |
+| none                 | none                 | anything           | leave: dsload did not put it              |
+"""
+
+import itertools
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dsload.errors import UnsafePathError
+from dsload.inventory import Row
+from dsload.listing import Entry
+from dsload.volume import STATE
+
+_LONGEST_NAME = 255  # bytes, on every file system that matters here
+
+
+class Target(Protocol):
+    """What a plan looks at."""
+
+    def look(self, path: str) -> os.stat_result | None:
+        """lstat through no symlink; raises UnsafePathError where a directory of the path is none."""
+
+    def link_target(self, path: str) -> str:
+        """Where the symlink at a path points."""
+
+    def owned(self, found: os.stat_result, executable: bool) -> bool:
+        """Whether owner and mode are as asked for."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a load will do; the lists are in the listing's order.
+
+    Args:
+        load: entries to bring.
+        stamp: entries that are there but need their owner or mode.
+        keep: how many files are there as they should be, the stamped ones included.
+        keep_bytes: their size.
+        refresh: rows to write anew, as only the version at the source changed.
+        delete: paths to delete once everything else is in place.
+        delete_first: paths to delete before, as they stand where a directory or file will be.
+        forget: paths whose rows go, and whose files stay.
+    """
+
+    load: list[Entry] = field(default_factory=list)
+    stamp: list[Entry] = field(default_factory=list)
+    keep: int = 0
+    keep_bytes: int = 0
+    refresh: list[Row] = field(default_factory=list)
+    delete: list[str] = field(default_factory=list)
+    delete_first: list[str] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the target is as it should be already."""
+        lists = (self.load, self.stamp, self.refresh, self.delete, self.delete_first, self.forget)
+        return not any(lists)
+
+    @property
+    def bytes_to_load(self) -> int:
+        """The size of what is to be brought, as far as the source tells."""
+        return sum(max(0, entry.size) for entry in self.load)
+
+
+def make_plan(
+    entries: list[Entry], rows: Iterable[Row], target: Target, select: Callable[[str], bool], sync: bool
+) -> Plan:
+    """Compare a listing with the inventory and the volume; see the module's table.
+
+    Args:
+        entries: the whole listing; sorted by path in place.
+        rows: of the inventory, sorted by path.
+        target: the volume.
+        select: whether a path passes the filters.
+        sync: whether to delete what the source no longer has.
+
+    Raises:
+        UnsafePathError: a name that would leave the target, or collides with another or with what is there.
+    """
+    entries.sort(key=lambda entry: entry.path)
+    check_names(entries)
+    plan = Plan()
+    blocked: list[tuple[str, UnsafePathError]] = []
+    for entry, row in _pairs(entries, rows):
+        if entry is None:
+            if row is not None and sync:
+                _retire(plan, row, target)
+        elif select(entry.path):
+            try:
+                _decide(plan, entry, row, target)
+            except UnsafePathError as error:
+                plan.load.append(entry)
+                blocked.append((entry.path, error))
+    _unblock(plan, blocked)
+    return plan
+
+
+def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
+    found = target.look(entry.path)
+    if found is not None and stat.S_ISDIR(found.st_mode) and not entry.directory:
+        why = "a directory stands where this file goes"
+        raise UnsafePathError("checking", entry.path, why, "remove it from the target")
+    if found is None or row is None or not _same(entry, row) or not _intact(row, found, target):
+        plan.load.append(entry)
+        return
+    if entry.version != row.version:
+        plan.refresh.append(Row(row.path, row.size, row.checksum, entry.version, row.mtime, row.symlink, row.directory))
+    plan.keep += 1
+    plan.keep_bytes += row.size
+    if not target.owned(found, entry.executable):
+        plan.stamp.append(entry)
+
+
+def _retire(plan: Plan, row: Row, target: Target) -> None:
+    try:
+        found = target.look(row.path)
+    except UnsafePathError:
+        found = None
+    if found is not None and _intact(row, found, target):
+        plan.delete.append(row.path)
+    else:
+        plan.forget.append(row.path)
+
+
+def _same(entry: Entry, row: Row) -> bool:
+    """Whether a row is of this entry's content."""
+    if entry.directory or row.directory:
+        return entry.directory and row.directory
+    if entry.symlink is not None or row.symlink is not None:
+        return entry.symlink == row.symlink
+    if entry.size >= 0 and entry.size != row.size:
+        return False
+    same_sum = entry.checksum is not None and row.checksum == str(entry.checksum)
+    return same_sum or bool(entry.version and entry.version == row.version)
+
+
+def _intact(row: Row, found: os.stat_result, target: Target) -> bool:
+    """Whether what is on the volume is what a load put there."""
+    if row.directory:
+        return stat.S_ISDIR(found.st_mode)
+    if row.symlink is not None:
+        return stat.S_ISLNK(found.st_mode) and target.link_target(row.path) == row.symlink
+    return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (row.size, row.mtime)
+
+
+def _unblock(plan: Plan, blocked: list[tuple[str, UnsafePathError]]) -> None:
+    """What stands in the way goes first where an earlier load put it and it is to be deleted anyway."""
+    if not blocked:
+        return
+    going = set(plan.delete)
+    first: set[str] = set()
+    for path, error in blocked:
+        in_the_way = {parent for parent in _parents(path) if parent in going}
+        in_the_way |= {other for other in plan.delete if other.startswith(path + "/")}
+        if not in_the_way:
+            raise error
+        first |= in_the_way
+    plan.delete_first = [path for path in plan.delete if path in first]
+    plan.delete = [path for path in plan.delete if path not in first]
+
+
+def check_names(entries: list[Entry]) -> None:
+    """Refuse names that would leave the target, or that cannot all be there at once.
+
+    Args:
+        entries: sorted by path.
+    """
+    directories: set[str] = set()
+    last_parent = ""
+    for entry in entries:
+        if why := unsafe(entry.path):
+            raise UnsafePathError("checking the listing's name", repr(entry.path), why, "load another source")
+        parent = entry.path.rpartition("/")[0]
+        if parent != last_parent:
+            directories.update((parent, *_parents(parent)))
+            last_parent = parent
+        if entry.symlink is not None and _escapes(entry):
+            why = f"this symlink points out of the target ({entry.symlink!r})"
+            raise UnsafePathError("checking the listing's name", repr(entry.path), why, "exclude it by -o exclude=…")
+    previous = ""
+    for entry in entries:
+        if entry.path == previous:
+            why = "two files of the source have this name on the target"
+            raise UnsafePathError("checking the listing's name", repr(entry.path), why, "exclude one by -o exclude=…")
+        previous = entry.path
+        if entry.path in directories and not entry.directory:
+            why = "the source has a file and a directory of this name"
+            raise UnsafePathError("checking the listing's name", repr(entry.path), why, "exclude one by -o exclude=…")
+
+
+def unsafe(path: str) -> str:
+    """Why a path from a source cannot be used below a target, "" where it can."""
+    if path.startswith("/"):
+        return "it is absolute"
+    if "\0" in path:
+        return "it holds a NUL byte"
+    names = path.split("/")
+    if "" in names or "." in names:
+        return "it has an empty part"
+    if ".." in names:
+        return "it leads up with '..'"
+    if names[0] == STATE:
+        return f"{STATE} is where dsload keeps its own state"
+    if any(len(name) > _LONGEST_NAME // 4 and len(os.fsencode(name)) > _LONGEST_NAME for name in names):
+        return f"a part of it is longer than {_LONGEST_NAME} bytes"
+    return ""
+
+
+def _escapes(entry: Entry) -> bool:
+    """Whether a symlink could lead out. `..` may only come first: behind a name that is a symlink itself it
+    would lead up from that one's target.
+    """
+    names = [name for name in (entry.symlink or "").split("/") if name != "."]
+    up = len(list(itertools.takewhile(lambda name: name == "..", names)))
+    depth = entry.path.count("/")
+    return names in ([], [""]) or names[0] == "" or up > depth or ".." in names[up:] or "\0" in (entry.symlink or "")
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _pairs(entries: Iterable[Entry], rows: Iterable[Row]) -> Iterator[tuple[Entry | None, Row | None]]:
+    """Both by path; one side is None where only the other has it."""
+    left, right = iter(entries), iter(rows)
+    entry, row = next(left, None), next(right, None)
+    while entry is not None or row is not None:
+        if row is None or (entry is not None and entry.path < row.path):
+            yield entry, None
+            entry = next(left, None)
+        elif entry is None or row.path < entry.path:
+            yield None, row
+            row = next(right, None)
+        else:
+            yield entry, row
+            entry, row = next(left, None), next(right, None)

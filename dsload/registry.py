@@ -1,0 +1,157 @@
+"""The sources that dsload knows, as data. A fetcher is imported when a load needs it, not before.
+
+A third party adds one by an entry point of the group `dsload.fetchers` that names a Spec.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dsload.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsload.fetchers.base import FetcherClass
+
+ENTRY_POINTS = "dsload.fetchers"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One source type.
+
+    Args:
+        type: its name on the command line and in a Dataset.
+        schemes: of its URIs, lower case; empty where any will do.
+        fetcher: "module:Class"; empty for a type that is mounted as it is.
+        options: name to description.
+        host: what the URI's authority names, where it must name something.
+        requires: modules that must be importable.
+        extra: the extra of dsload that installs them.
+        query_is_uri: whether the query belongs to the URI rather than holding options.
+        any_option: whether options have names that dsload cannot know.
+        aliases: query parameters that are options under another name.
+    """
+
+    type: str
+    schemes: tuple[str, ...]
+    fetcher: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+    query_is_uri: bool = False
+    any_option: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def preloads(self) -> bool:
+        """Whether dsload loads it, rather than a volume mounting it."""
+        return bool(self.fetcher)
+
+    @property
+    def installed(self) -> bool:
+        """Whether the modules that it needs are there."""
+        return all(importlib.util.find_spec(name) for name in self.requires)
+
+    def load(self) -> "FetcherClass":
+        """Import the fetcher. Raises UsageError where the type is only mounted, or its library is missing."""
+        if not self.preloads:
+            fix = "`dsload manifest` makes the volume and claim for it"
+            raise UsageError("loading", self.type, "this type is mounted as it is, there is nothing to load", fix)
+        if not self.installed:
+            raise UsageError("loading", self.type, f"its library is missing ({', '.join(self.requires)})", self.hint)
+        module, _, name = self.fetcher.partition(":")
+        fetcher: FetcherClass = getattr(importlib.import_module(module), name)
+        return fetcher
+
+    @property
+    def hint(self) -> str:
+        """How to install what is missing."""
+        return f"pip install 'dsload[{self.extra}]'" if self.extra else f"pip install {' '.join(self.requires)}"
+
+
+_BUILT_IN = (
+    Spec(
+        "S3",
+        ("s3",),
+        "dsload.fetchers.s3:S3",
+        {
+            "region": "of the bucket; found out where not given",
+            "endpoint": "URL of an S3-compatible store",
+            "provider": "AWS, MINIO, …: kept for the original data-loader; the endpoint decides",
+            "addressingStyle": "path or virtual; by default path with an endpoint, virtual on AWS",
+            "anonymous": "true to send no credentials",
+        },
+        host="bucket",
+    ),
+    Spec(
+        "HTTP",
+        ("http", "https"),
+        "dsload.fetchers.http:Http",
+        host="host",
+        query_is_uri=True,
+        any_option=True,
+    ),
+    Spec("FILE", ("file",), "dsload.fetchers.file:File"),
+    Spec("PVC", ("pvc",)),
+    Spec("NFS", ("nfs",)),
+    Spec("REFERENCE", ("dataset",)),
+)
+FSSPEC = Spec("FSSPEC", (), "dsload.fetchers.generic:Filesystem", any_option=True)
+
+
+@cache
+def specs() -> Mapping[str, Spec]:
+    """Every source by type. Raises UsageError where two claim the same type or scheme."""
+    table: dict[str, Spec] = {}
+    schemes: dict[str, str] = {}
+    for spec in (*_BUILT_IN, FSSPEC, *_third_party()):
+        if spec.type in table:
+            raise UsageError("reading the registry", spec.type, "two fetchers claim this type", "uninstall one")
+        for scheme in spec.schemes:
+            if (other := schemes.setdefault(scheme, spec.type)) != spec.type:
+                why = f"{other} and {spec.type} both claim this scheme"
+                raise UsageError("reading the registry", f"{scheme}://", why, "uninstall one")
+        table[spec.type] = spec
+    return table
+
+
+def find(type: str | None, uri: str) -> Spec:
+    """The source that a type names, else the URI's scheme. Raises UsageError where there is none."""
+    if type is not None:
+        if spec := specs().get(type.upper()):
+            return spec
+        raise UsageError("reading", f"type {type!r}", "there is no such source type", f"known: {', '.join(specs())}")
+    scheme = urlsplit(uri).scheme.lower()
+    if scheme in ("http", "https") and urlsplit(uri).path.endswith(".git"):
+        return find("GIT", uri)
+    for spec in specs().values():
+        if scheme in spec.schemes:
+            return spec
+    if scheme in filesystem_protocols():
+        return FSSPEC
+    known = ", ".join(f"{s}://" for spec in specs().values() for s in spec.schemes)
+    why = f"nothing here loads {scheme}://" if scheme else "it has no scheme"
+    raise UsageError("reading", f"URI {uri!r}", why, f"known: {known} and the protocols of fsspec")
+
+
+@cache
+def filesystem_protocols() -> frozenset[str]:
+    """The protocols that fsspec knows, installed or not."""
+    from fsspec import available_protocols
+
+    return frozenset(available_protocols())
+
+
+def _third_party() -> Iterator[Spec]:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINTS):
+        spec = point.load()
+        if not isinstance(spec, Spec):
+            raise UsageError("reading the registry", point.value, "the entry point is not a dsload.registry.Spec")
+        yield spec

@@ -1,0 +1,137 @@
+"""What to load, as the user names it: a type, a URI, options."""
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from dsload import registry
+from dsload.errors import UsageError
+from dsload.listing import Filter
+from dsload.secrets import hide, public_uri, sensitive
+
+SELECTION = frozenset({"include", "exclude", "syncMode"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source as dsload loads it; make one with `Source.parse`.
+
+    Args:
+        type: the registry's name, such as "S3".
+        uri: as given, its query included.
+        options: the source's own, from query and `-o`, without include, exclude and syncMode.
+        filter: include and exclude patterns.
+        sync: whether files that the source no longer has are deleted from the target.
+    """
+
+    type: str
+    uri: str = field(repr=False)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    filter: Filter = field(default_factory=Filter)
+    sync: bool = True
+
+    @classmethod
+    def parse(cls, uri: str, type: str | None = None, options: Mapping[str, str] | None = None) -> "Source":
+        """Read a URI and its options; TYPE wins over the scheme, options win over the query.
+
+        Raises:
+            UsageError: an unknown type, scheme, option or value.
+        """
+        spec = registry.find(type, uri)
+        _check_uri(uri, spec)
+        given = dict(options or {})
+        if not spec.query_is_uri:
+            given = _query_options(uri, spec) | given
+        _hide_secrets(uri, given)
+        mode = given.pop("syncMode", "sync") or "sync"
+        if mode not in ("sync", "copy"):
+            raise UsageError("reading", "option syncMode", f"{mode!r} is neither sync nor copy")
+        patterns = Filter(split_patterns(given.pop("include", "")), split_patterns(given.pop("exclude", "")))
+        if not spec.any_option:
+            _check_options(given, spec)
+        return cls(spec.type, uri, given, patterns, mode == "sync")
+
+    def __str__(self) -> str:
+        return public_uri(self.uri)
+
+    def identity(self) -> str:
+        """A digest of what decides the content; equal for two loads of the same source. Holds no secret."""
+        spec = registry.find(self.type, self.uri)
+        uri = urlsplit(self.uri)
+        options = {} if spec.query_is_uri else dict(self.options)
+        text = json.dumps([self.type, uri.scheme, uri.netloc.rpartition("@")[2], uri.path, options], sort_keys=True)
+        return sha256(text.encode()).hexdigest()
+
+
+def parse_option(text: str) -> tuple[str, str]:
+    """Split `key=value`. A value with white space in Go's quotes, as the operator passes it, is unquoted."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError("reading", f"option {text!r}", "it is not of the form key=value")
+    return key.strip(), _unquote(value)
+
+
+def merge_options(options: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Options as a map: repeated include and exclude add up, of any other key the last one wins."""
+    merged: dict[str, str] = {}
+    for key, value in options:
+        if key in ("include", "exclude") and merged.get(key):
+            value = f"{merged[key]}\n{value}"
+        merged[key] = value
+    return merged
+
+
+def split_patterns(text: str) -> tuple[str, ...]:
+    """Patterns separated by commas or new lines."""
+    return tuple(part.strip() for part in re.split(r"[,\n]", text) if part.strip())
+
+
+def _unquote(value: str) -> str:
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    try:
+        plain = ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+    return plain if isinstance(plain, str) and re.search(r"\s", plain) else value
+
+
+def _check_uri(uri: str, spec: registry.Spec) -> None:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError("reading", f"URI {public_uri(uri)!r}", str(error)) from None
+    if "\0" in uri or not parts.scheme:
+        example = f"{spec.schemes[0]}://…" if spec.schemes else "scheme://…"
+        raise UsageError("reading", f"URI {uri!r}", f"it has no scheme; {spec.type} takes {example}")
+    if spec.schemes and parts.scheme.lower() not in spec.schemes:
+        takes = ", ".join(f"{scheme}://" for scheme in spec.schemes)
+        raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {takes}")
+    if spec.host and not parts.netloc:
+        raise UsageError("reading", f"URI {public_uri(uri)!r}", f"it names no {spec.host}")
+
+
+def _query_options(uri: str, spec: registry.Spec) -> dict[str, str]:
+    query = dict(parse_qsl(urlsplit(uri).query, keep_blank_values=True))
+    return {spec.aliases.get(key, key): value for key, value in query.items()}
+
+
+def _check_options(options: Mapping[str, str], spec: registry.Spec) -> None:
+    for key in options:
+        if key not in spec.options:
+            known = ", ".join(sorted((*spec.options, *SELECTION)))
+            raise UsageError("reading", f"option {key}", f"{spec.type} does not know it", f"its options are: {known}")
+
+
+def _hide_secrets(uri: str, options: Mapping[str, str]) -> None:
+    parts = urlsplit(uri)
+    if parts.password:
+        hide(unquote(parts.password))
+    for key, value in (*options.items(), *parse_qsl(parts.query)):
+        if sensitive(key):
+            hide(value)

@@ -1,0 +1,398 @@
+"""A file in parts: asked for its checksum first, read by ranges where the server gives them, hashed meanwhile."""
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dsload.errors import ChangedError, IntegrityError
+from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
+from dsload.transfer.checksum import Digest
+from dsload.transfer.http import Abandon, Exchange
+from dsload.transfer.parts import Partial, fingerprint, split
+from dsload.transfer.retry import Failure
+
+if TYPE_CHECKING:
+    from dsload.transfer.engine import Transfer
+
+_TELL = 1 << 20  # bytes between two notes of progress
+_HASH = 8 << 20  # bytes between two calls to the hashers
+_BLOCK = 4 << 20  # bytes a BytesReader is asked for at a time
+
+
+class BigFile:
+    """One file while it is loaded in parts.
+
+    Args:
+        transfer: the load that it belongs to.
+        entry: the file.
+    """
+
+    def __init__(self, transfer: "Transfer", entry: Entry) -> None:
+        self.transfer, self.entry = transfer, entry
+        self.name = fingerprint(entry)
+        data, journal = transfer.volume.open_partial(self.name)
+        self.partial = Partial(data, journal, entry.size)
+        self.checksum = entry.checksum
+        self.streaming = not getattr(entry.reader, "ranges", True) or entry.size < 0
+        self.epoch = 0
+        self._digest: Digest | None = None
+        self._fanned_out = self._refetched = self._finished = False
+        self._lock = threading.Lock()
+        if not entry.version:
+            self.partial.restart()
+
+    # Before the first part
+
+    def start(self) -> "Exchange | None":
+        """The first exchange of an HTTP file; None where nothing has to be fetched."""
+        needed = self.checksum is None or (self.checksum.parts and not self.checksum.part_size)
+        if self.transfer.verify and needed and isinstance(self.entry.reader, HttpReader):
+            part = 1 if self.checksum is not None else 0
+            if request := self.entry.reader.head(self.entry, part):
+                return _Head(self, request, part)
+        return self.open()
+
+    def learn(self, response: Response | None, part: int) -> "Exchange | None":
+        """Take what a HEAD told of the checksum; the next exchange."""
+        if response is None:
+            self.checksum = None
+            return self.open()
+        if part and self.checksum:
+            size = int(response.headers.get("content-length") or 0)
+            fits = size and -(-self.entry.size // size) == self.checksum.parts
+            self.checksum = replace(self.checksum, part_size=size) if fits else None
+            return self.open()
+        assert isinstance(self.entry.reader, HttpReader)
+        self.checksum = self.entry.reader.stated(self.entry, response)
+        if self.checksum and self.checksum.parts and not self.checksum.part_size:
+            return self.start()
+        return self.open()
+
+    def open(self) -> "Exchange | None":
+        """The first part, alone: its answer tells whether the server gives ranges."""
+        if self.streaming and self.partial.durable < max(1, self.entry.size):
+            self.partial.restart()
+        self._begin_digest()
+        self.transfer.progress.resume(self.partial.durable)
+        missing = self.partial.missing() if self.partial.size >= 0 else [(0, -1)]
+        if self.partial.durable or not missing:
+            self.transfer.later(self.advance)
+        if not missing:
+            return None
+        self._parts = missing if self.streaming else split(missing, self.transfer.workers)
+        if isinstance(self.entry.reader, BytesReader):
+            self.transfer.queue_reads([PartRead(self, *part) for part in self._parts])
+            return None
+        return PartGet(self, *self._parts[0])
+
+    def _begin_digest(self) -> None:
+        if self.transfer.verify and self.partial.size >= 0:
+            self._digest = Digest(self.checksum, self.partial.size)
+
+    # While parts arrive
+
+    def check(self, response: Response, start: int) -> None:
+        """Look at the headers of a part's answer, before any byte of it is kept.
+
+        Raises:
+            ChangedError: the answer is of another version than the listing, or than the parts before.
+            Abandon: the server ignored the range; the file is read again in one stream.
+        """
+        validator = _validator(response)
+        if self.partial.validator and validator and validator != self.partial.validator:
+            raise self.changed("it has another version than when its first part was read")
+        total = _total(response)
+        if self.entry.size >= 0 and total is not None and total != self.entry.size:
+            raise self.changed(f"it has {total:,} bytes now, {self.entry.size:,} were listed")
+        if response.status == 206:
+            if _range_start(response) != start:
+                raise self.changed(f"the server sent the range {response.headers.get('content-range')!r}")
+            self.partial.agree(validator)
+            self._fan_out()
+        elif not self.streaming:
+            self._stream_instead(start, validator)
+        else:
+            self.partial.agree(validator)
+        if self.checksum is None and self.transfer.verify and isinstance(self.entry.reader, HttpReader):
+            self._learn_late(self.entry.reader.stated(self.entry, response))
+
+    def _fan_out(self) -> None:
+        with self._lock:
+            if self._fanned_out:
+                return
+            self._fanned_out = True
+        self.transfer.queue_gets([PartGet(self, *part) for part in self._parts[1:]])
+
+    def _stream_instead(self, start: int, validator: str) -> None:
+        with self._lock:
+            if self.streaming:
+                raise Abandon
+            self.streaming = True
+            fresh = start == 0 and not self.partial.durable and not self._fanned_out
+            if not fresh:
+                self.epoch += 1
+        if fresh:
+            self.partial.agree(validator)
+            return
+        self._start_over()
+        raise Abandon
+
+    def _learn_late(self, stated: Checksum | None) -> None:
+        """A checksum that only the GET's headers told, good as long as nothing is hashed yet."""
+        with self._lock:
+            if stated is None or stated.parts or self.checksum is not None or self.partial.written_from(0):
+                return
+            self.checksum = stated
+        self._begin_digest()
+
+    def rewind(self) -> None:
+        """Forget what an earlier try of a stream has written, and what was hashed of it."""
+        if self.partial.written_from(0):
+            self.partial.restart()
+            self._begin_digest()
+
+    def _start_over(self) -> None:
+        self.partial.restart()
+        self._begin_digest()
+        self._fanned_out = False
+        size = self.partial.size
+        self._parts = [(0, size)] if self.streaming else split([(0, size)], self.transfer.workers)
+        if isinstance(self.entry.reader, BytesReader):
+            self.transfer.queue_reads([PartRead(self, *part) for part in self._parts])
+        else:
+            self.transfer.queue_gets([PartGet(self, *self._parts[0])])
+
+    def changed(self, why: str) -> ChangedError:
+        """The error for a source that is not what was listed."""
+        return ChangedError("downloading", self.transfer.where(self.entry), why, "run the same command again")
+
+    # When parts are there; on the finishers' threads
+
+    def part_done(self, start: int, end: int, epoch: int) -> None:
+        """A part is written: make it safe, hash on, and finish the file if this was the last."""
+        if epoch != self.epoch:
+            return
+        if self.partial.size < 0:
+            self.partial.size = end
+            self._begin_digest()
+        self.partial.arrived(start, end)
+        self.partial.secure(start, end)
+        if self._digest is None:
+            self.partial.drop_cache(start, end)
+        self.advance()
+        self.partial.drop_cache(start, min(end, self._hashed_to(start)))
+
+    def _hashed_to(self, start: int) -> int:
+        return self._digest.position_after(start) if self._digest else start
+
+    def advance(self) -> None:
+        """Hash what is there and not hashed yet."""
+        digest = self._digest
+        if digest is not None:
+            try:
+                digest.follow(self.partial.fd, self.partial.written_from, self.partial.drop_cache)
+            except EOFError:
+                if digest is self._digest:
+                    raise
+                return  # the file was started over meanwhile
+        with self._lock:
+            whole = self.partial.size >= 0 and not self.partial.missing() and (digest is None or digest.complete)
+            if self._finished or not whole or digest is not self._digest:
+                return
+            self._finished = True
+        self._finish()
+
+    def _finish(self) -> None:
+        actual = self._digest.result() if self._digest else None
+        if actual and self.checksum and actual != self.checksum:
+            if self._refetched:
+                raise mismatch(self.transfer.where(self.entry), self.checksum, actual)
+            self.transfer.progress.retried(
+                f"{self.transfer.where(self.entry)}: the content is not what the source states; fetching it again"
+            )
+            self._refetched, self._finished = True, False
+            self.epoch += 1
+            self._start_over()
+            return
+        entry = self.entry
+        mtime = self.transfer.volume.adopt(self.name, self.partial.fd, entry.path, entry.executable)
+        size = self.partial.size
+        self.partial.close()
+        self.transfer.placed(self, size, actual, mtime, verified=self.checksum is not None)
+
+
+def mismatch(where: str, stated: Checksum, actual: Checksum) -> IntegrityError:
+    """The error for content that is wrong twice."""
+    why = f"the content has {actual} where the source states {stated}, in two downloads"
+    return IntegrityError("verifying", where, why, "tell who keeps the source, or check the network and memory")
+
+
+class _Head(Exchange):
+    """The HEAD that tells a checksum. Where it is refused, the GET has the last word."""
+
+    def __init__(self, file: BigFile, request: Request, part: int) -> None:
+        super().__init__()
+        self._file, self._request, self._part = file, request, part
+        self._response: Response | None = None
+
+    def request(self) -> Request:
+        return self._request
+
+    def begin(self, response: Response) -> None:
+        self._response = response
+
+    def end(self) -> None:
+        self._next(self._file.learn(self._response, self._part))
+
+    def failed(self, failure: Failure) -> None:
+        transfer = self._file.transfer
+        error = transfer.client.retry(self, failure, "asking for the checksum of", transfer.where(self._file.entry))
+        if error is None:
+            return
+        if error.retry:
+            transfer.fail(error)
+        else:
+            self._next(self._file.learn(None, self._part))
+
+    def broke(self, error: Exception) -> None:
+        self._file.transfer.fail(error)
+
+    def _next(self, exchange: Exchange | None) -> None:
+        if exchange:
+            self._file.transfer.queue_gets([exchange])
+
+
+class PartGet(Exchange):
+    """A range of a file by HTTP; goes on from where it broke off."""
+
+    __slots__ = ("_asked_hash", "_end", "_epoch", "_file", "_position", "_start", "_told")
+
+    def __init__(self, file: BigFile, start: int, end: int) -> None:
+        super().__init__()
+        self._file, self._start, self._end, self._epoch = file, start, end, file.epoch
+        self._position = self._told = self._asked_hash = start
+
+    def request(self) -> Request:
+        file = self._file
+        assert isinstance(file.entry.reader, HttpReader)
+        request = file.entry.reader.request(file.entry)
+        if file.streaming:
+            return request
+        headers = dict(request.headers)
+        headers["Range"] = f"bytes={self._position}-{self._end - 1}"
+        if file.partial.validator:
+            headers["If-Range"] = file.partial.validator
+        return replace(request, headers=headers)
+
+    def begin(self, response: Response) -> None:
+        self._alive()
+        if self._file.streaming:
+            self._file.rewind()
+            self._position = self._told = self._asked_hash = 0
+        self._file.check(response, self._position)
+        if self._file.streaming:
+            self._end = self._file.entry.size
+
+    def write(self, chunk: bytes) -> None:
+        position = self._position
+        if 0 <= self._end < position + len(chunk):
+            self._alive()
+            raise self._file.changed("the server sent more than was listed")
+        self._file.partial.write(chunk, position)
+        self._position = position = position + len(chunk)
+        if position - self._told >= _TELL:
+            self._tell()
+
+    def _alive(self) -> None:
+        if self._epoch != self._file.epoch or self._file.transfer.stopped:
+            raise Abandon
+
+    def _tell(self) -> None:
+        self._alive()
+        file = self._file
+        file.transfer.progress.received(self._position - self._told, file.entry.path)
+        if file.partial.arrived(self._told, self._position):
+            file.transfer.client.budget.renew()
+            self.attempt = 0
+        self._told = self._position
+        if self._told - self._asked_hash >= _HASH:
+            self._asked_hash = self._told
+            file.transfer.later(file.advance)
+
+    def end(self) -> None:
+        if self._epoch != self._file.epoch:
+            return
+        if self._position < self._end:
+            self.failed(Failure("the connection ended before the file did"))
+            return
+        self._tell()
+        start, end, epoch = self._start, self._position, self._epoch
+        self._file.transfer.later(lambda: self._file.part_done(start, end, epoch))
+
+    def failed(self, failure: Failure) -> None:
+        if self._epoch != self._file.epoch or self._file.transfer.stopped:
+            return
+        if self._position > self._told:
+            self._tell()
+        if self._position == self._end >= 0:  # whole, whatever came after
+            self.end()
+            return
+        file = self._file
+        if error := file.transfer.client.retry(self, failure, "downloading", file.transfer.where(file.entry)):
+            file.transfer.fail(file.transfer.explain(file.entry, failure) or error)
+
+    def broke(self, error: Exception) -> None:
+        if not isinstance(error, Abandon):
+            self._file.transfer.fail(error)
+
+
+class PartRead:
+    """A range of a file by a BytesReader; runs on a reader's thread."""
+
+    def __init__(self, file: BigFile, start: int, end: int) -> None:
+        self._file, self._start, self._end, self._epoch = file, start, end, file.epoch
+
+    def run(self) -> None:
+        """Read the range block by block. Raises DsloadError."""
+        file, position = self._file, self._start
+        reader = file.entry.reader
+        assert isinstance(reader, BytesReader)
+        while self._end < 0 or position < self._end:
+            if self._epoch != file.epoch or file.transfer.stopped:
+                return
+            stop = position + _BLOCK if self._end < 0 else min(position + _BLOCK, self._end)
+            chunk = file.transfer.read(file.entry, reader, position, stop)
+            if not chunk:
+                break
+            file.partial.write(chunk, position)
+            file.partial.arrived(position, position + len(chunk))
+            position += len(chunk)
+            file.transfer.progress.received(len(chunk), file.entry.path)
+            file.transfer.client.budget.renew()
+            file.transfer.later(file.advance)
+        if position < self._end:
+            raise file.changed(f"it ends at {position:,} bytes, {file.entry.size:,} were listed")
+        start, epoch = self._start, self._epoch
+        file.transfer.later(lambda: file.part_done(start, position, epoch))
+
+
+def _validator(response: Response) -> str:
+    """What If-Range takes (RFC 9110, 13.1.5): a strong ETag, else Last-Modified."""
+    etag = response.headers.get("etag", "")
+    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
+
+
+def _total(response: Response) -> int | None:
+    """The size of the whole file, from Content-Range of a 206 or Content-Length of a 200."""
+    if response.status == 206:
+        total = response.headers.get("content-range", "").rpartition("/")[2]
+    else:
+        total = response.headers.get("content-length", "")
+    return int(total) if total.isdigit() else None
+
+
+def _range_start(response: Response) -> int | None:
+    """Where a 206 starts."""
+    unit, _, rest = response.headers.get("content-range", "").partition(" ")
+    start = rest.partition("-")[0]
+    return int(start) if unit == "bytes" and start.isdigit() else None

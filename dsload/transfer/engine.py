@@ -1,0 +1,275 @@
+"""The engine: hands out what is to be loaded, and sees every file to its place.
+
+Loop threads (http.Client) and reader threads bring bytes; finisher threads sync, hash, verify and place. Whichever
+thread fails first decides the load's error. It knows entries and readers, never source types.
+"""
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from queue import SimpleQueue
+
+from dsload.errors import ChangedError, DsloadError, UnreachableError
+from dsload.inventory import Inventory, Row
+from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
+from dsload.report import Progress
+from dsload.transfer import checksum
+from dsload.transfer.big import BigFile, PartRead, mismatch
+from dsload.transfer.http import Client, Exchange
+from dsload.transfer.retry import FIRST_WAIT, LONGEST_WAIT, Failure
+from dsload.transfer.small import SMALL, SmallGet
+from dsload.volume import Volume, from_oserror
+
+FINISHERS = 4
+READERS = 8
+
+
+class Transfer:
+    """One load's downloads.
+
+    Args:
+        client: runs the HTTP exchanges.
+        volume: the prepared target.
+        inventory: begun; gets a row for each file.
+        progress: is told of bytes and files.
+        verify: whether to hash.
+        source: its name for messages.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        volume: Volume,
+        inventory: Inventory,
+        progress: Progress,
+        verify: bool,
+        source: str,
+    ) -> None:
+        self.client, self.volume, self.inventory, self.progress = client, volume, inventory, progress
+        self.verify, self._source = verify, source
+        self.workers = client.network.workers
+        self.stopped = False
+        self._error: Exception | None = None
+        self._left = 0
+        self._entries: deque[Entry] = deque()
+        self._gets: deque[Exchange] = deque()
+        self._reads: deque[PartRead | Entry] = deque()
+        self._open: set[BigFile] = set()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._change = threading.Condition()
+
+    def run(self, entries: Iterable[Entry], watch: Callable[[], None]) -> None:
+        """Load the entries; returns when all are in place.
+
+        Args:
+            entries: files, symlinks and directories.
+            watch: called every now and then on this thread; may raise to stop.
+        """
+        self._sort(entries)
+        try:
+            for _ in range(FINISHERS):
+                self._start(self._finisher)
+            for _ in range(min(READERS, self.workers) if self._reads else 0):
+                self._start(self._reader)
+            self.client.feed(self._next)
+            self._wait(watch)
+        finally:
+            self._stop()
+
+    def _sort(self, entries: Iterable[Entry]) -> None:
+        """Large files first, so that small ones fill the gaps at the end."""
+        large: list[Entry] = []
+        small: list[Entry] = []
+        for entry in entries:
+            if entry.directory:
+                self.volume.place_directory(entry.path)
+                self.inventory.append(Row(entry.path, version=entry.version, directory=True))
+            elif entry.symlink is not None:
+                self.volume.place_link(entry.path, entry.symlink)
+                self.inventory.append(Row(entry.path, version=entry.version, symlink=entry.symlink))
+                self.progress.loaded(entry.path, 0)
+            else:
+                (small if is_small(entry) else large).append(entry)
+        large.sort(key=lambda entry: entry.size, reverse=True)
+        http: dict[int, bool] = {}
+        for entry in (*large, *small):
+            is_http = http.setdefault(id(entry.reader), isinstance(entry.reader, HttpReader))
+            (self._entries if is_http else self._reads).append(entry)
+        self._left = len(large) + len(small)
+
+    def _wait(self, watch: Callable[[], None]) -> None:
+        with self._change:
+            while self._left and self._error is None:
+                self._change.wait(0.2)
+                watch()
+        if self._error is not None:
+            raise self._error
+
+    def _stop(self) -> None:
+        self.stopped = True
+        self.client.close()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        for file in self._open:
+            file.partial.close()
+
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=f"dsload{work.__name__}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    # Work for the loops and the readers
+
+    def _next(self) -> Exchange | None:
+        """The feed of the client: parts of files under way, then the next file."""
+        while not self.stopped:
+            try:
+                if self._gets:
+                    return self._gets.popleft()
+                if not self._entries:
+                    return None
+                entry = self._entries.popleft()
+                if is_small(entry):
+                    return SmallGet(self, entry)
+                if exchange := self._open_file(entry).start():
+                    return exchange
+            except Exception as error:
+                self.fail(error)
+        return None
+
+    def _open_file(self, entry: Entry) -> BigFile:
+        file = BigFile(self, entry)
+        self._open.add(file)
+        return file
+
+    def queue_gets(self, exchanges: Iterable[Exchange]) -> None:
+        """Exchanges to run before any other file is begun."""
+        self._gets.extend(exchanges)
+        self.client.wake()
+
+    def queue_reads(self, parts: Iterable[PartRead]) -> None:
+        """Parts for the reader threads, to run before any other file is begun."""
+        self._reads.extendleft(reversed(list(parts)))
+        with self._change:
+            self._change.notify_all()
+
+    def _reader(self) -> None:
+        while not self.stopped and self._left:
+            try:
+                work = self._reads.popleft()
+            except IndexError:
+                with self._change:
+                    self._change.wait(0.2)
+                continue
+            try:
+                self._read(work)
+            except Exception as error:
+                self.fail(error)
+
+    def _read(self, work: PartRead | Entry) -> None:
+        if isinstance(work, PartRead):
+            work.run()
+        elif is_small(work):
+            assert isinstance(work.reader, BytesReader)
+            data = self.read(work, work.reader, 0, work.size)
+            self.progress.received(len(data), work.path)
+            if len(data) != work.size:
+                why = f"it has {len(data):,} bytes now, {work.size:,} were listed"
+                raise ChangedError("reading", self.where(work), why, "run the same command again")
+            self.later(lambda: self.place_small(work, data, None, refetch=False))
+        else:
+            self._open_file(work).start()
+
+    def read(self, entry: Entry, reader: BytesReader, start: int, end: int) -> bytes:
+        """Bytes of an entry, tried again within the budget."""
+        wait = FIRST_WAIT
+        while True:
+            try:
+                return reader.read(entry, start, end)
+            except UnreachableError as error:
+                wait = min(LONGEST_WAIT, wait * 2)
+                if not self.client.budget.allows(wait):
+                    raise
+                self.progress.retried(f"{self.where(entry)}: {error.why}; trying again in {wait:.1f} s")
+                with self._change:
+                    self._change.wait_for(lambda: self.stopped, wait * random.uniform(0.5, 1))  # noqa: S311
+
+    # Finishing
+
+    def later(self, task: Callable[[], None]) -> None:
+        """Run a task on a finisher's thread."""
+        self._tasks.put(task)
+
+    def _finisher(self) -> None:
+        while task := self._tasks.get():
+            if self.stopped:
+                continue
+            try:
+                task()
+            except Exception as error:
+                self.fail(error)
+
+    def place_small(self, entry: Entry, data: bytes, response: Response | None, refetch: bool) -> None:
+        """Verify a small file and put it in place; wrong content is fetched once more."""
+        stated = entry.checksum
+        if stated is None and response is not None:
+            stated = entry.reader.stated(entry, response)  # type: ignore[union-attr]
+        if self.verify and stated and stated.parts > 1 and not stated.part_size:
+            file = self._open_file(replace(entry, checksum=stated))
+            if exchange := file.start():
+                self.queue_gets([exchange])
+            return
+        actual = checksum.of_bytes(data, stated) if self.verify else None
+        if actual and stated and actual.value != stated.value:
+            if refetch or response is None:
+                raise mismatch(self.where(entry), stated, actual)
+            self.progress.retried(f"{self.where(entry)}: the content is not what the source states; fetching it again")
+            self.queue_gets([SmallGet(self, entry, refetch=True)])
+            return
+        mtime = self.volume.place(entry.path, data, entry.executable)
+        self._row(entry, len(data), actual, mtime, verified=stated is not None)
+
+    def placed(self, file: BigFile, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:
+        """A big file is in place."""
+        self._open.discard(file)
+        self._row(file.entry, size, actual, mtime, verified)
+
+    def _row(self, entry: Entry, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:
+        row = Row(entry.path, size, str(actual or ""), entry.version, mtime)
+        if self.inventory.append(row):
+            self.later(self.inventory.sync)
+        self.progress.loaded(entry.path, size, verified=verified and actual is not None)
+        with self._change:
+            self._left -= 1
+            if not self._left:
+                self._change.notify_all()
+
+    # Failing
+
+    def fail(self, error: Exception) -> None:
+        """End the load with this error, unless another came first."""
+        with self._change:
+            if self._error is None:
+                self._error = error if not isinstance(error, OSError) else from_oserror(error, "writing", "the target")
+            self._change.notify_all()
+
+    def explain(self, entry: Entry, failure: Failure) -> DsloadError | None:
+        """The error that the entry's own source makes of an answer."""
+        if failure.response is None or not isinstance(entry.reader, HttpReader):
+            return None
+        return entry.reader.explain(entry, failure.response)
+
+    def where(self, entry: Entry) -> str:
+        """An entry's name for messages."""
+        return f"{entry.path} from {self._source}"
+
+
+def is_small(entry: Entry) -> bool:
+    """Whether an entry is fetched by one request into memory."""
+    composite = entry.checksum is not None and entry.checksum.parts > 1 and not entry.checksum.part_size
+    return 0 <= entry.size <= SMALL and not composite

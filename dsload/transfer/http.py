@@ -1,0 +1,483 @@
+"""HTTP on libcurl: a few threads, each one loop over its lanes; a lane is a connection with one exchange on it.
+
+Everything that dsload sends by HTTP goes through here, listings too: so proxies, certificates, redirects,
+retries and the stall watchdog are the same everywhere.
+"""
+
+import heapq
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import pycurl
+
+from dsload.errors import DsloadError
+from dsload.listing import Request, Response
+from dsload.secrets import redact
+from dsload.transfer.retry import Budget, Failure, backoff, status_text, to_error
+
+LOOPS = 2
+REDIRECTS = 10
+_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
+ERROR_BODY = 64 * 1024
+_IDLE = 0.05  # seconds a loop with running lanes waits at most before it looks for new work
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How to reach sources.
+
+    Args:
+        workers: connections at a time.
+        max_rate: bytes/s over all connections, 0 for no limit.
+        retry_budget: seconds without progress before giving up.
+        stall_timeout: seconds without a byte before a connection is dropped and tried again.
+        ca_bundle: PEM file of trusted authorities; None for SSL_CERT_FILE, else the system's.
+    """
+
+    workers: int = 16
+    max_rate: int = 0
+    retry_budget: float = 600
+    stall_timeout: float = 30
+    ca_bundle: str | None = None
+
+
+class Abandon(Exception):
+    """Raised by an exchange's begin or write to end it without an answer being read to the end."""
+
+
+class Exchange:
+    """One request and what becomes of its answer. Callbacks run on a loop's thread and must be short."""
+
+    __slots__ = ("attempt",)
+
+    def __init__(self) -> None:
+        self.attempt = 0
+
+    def request(self) -> Request:
+        """What to send; asked anew at each try."""
+        raise NotImplementedError
+
+    def begin(self, response: Response) -> None:
+        """The headers of a 2xx answer are here."""
+
+    def write(self, chunk: bytes) -> None:
+        """A piece of its body."""
+
+    def end(self) -> None:
+        """The answer came whole, or the exchange was abandoned."""
+
+    def failed(self, failure: Failure) -> None:
+        """The answer did not come, or not whole, or is not 2xx."""
+
+    def broke(self, error: Exception) -> None:
+        """A callback of this exchange, or its request, raised: nothing more comes of it."""
+
+
+class Client:
+    """Runs exchanges on LOOPS threads with `network.workers` lanes in all.
+
+    Work comes from three places, in this order: exchanges whose wait is over, submitted ones, the feed.
+    """
+
+    def __init__(self, network: Network, retrying: Callable[[str], None] = lambda reason: None) -> None:
+        self.network = network
+        self.budget = Budget(network.retry_budget)
+        self.retrying = retrying
+        self._ready: deque[Exchange] = deque()
+        self._waiting: list[tuple[float, int, Exchange]] = []
+        self._serial = itertools.count()
+        self._feed: Callable[[], Exchange | None] = lambda: None
+        self._wake = threading.Condition()
+        self._closed = False
+        self._loops: list[_Loop] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what is running and end the threads."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify_all()
+        for loop in self._loops:
+            loop.join()
+        self._loops.clear()
+
+    def feed(self, source: Callable[[], Exchange | None]) -> None:
+        """Ask `source` for an exchange whenever a lane is free; it returns None while it has none."""
+        with self._wake:
+            self._feed = source
+        self.wake()
+
+    def wake(self) -> None:
+        """Say that the feed has something again."""
+        with self._wake:
+            if not self._loops and not self._closed:
+                lanes = max(1, self.network.workers)
+                loops = min(LOOPS, lanes)
+                self._loops = [_Loop(self, lanes // loops + (i < lanes % loops)) for i in range(loops)]
+                for loop in self._loops:
+                    loop.start()
+            self._wake.notify_all()
+
+    def submit(self, exchange: Exchange) -> None:
+        """Run an exchange as soon as a lane is free."""
+        with self._wake:
+            self._ready.append(exchange)
+        self.wake()
+
+    def retry(self, exchange: Exchange, failure: Failure, doing: str, where: str) -> DsloadError | None:
+        """Run a failed exchange again after its wait; or return the error where that is no use any more."""
+        wait = backoff(failure, exchange.attempt)
+        error = to_error(failure, doing, where)
+        if wait is None:
+            return error
+        if not self.budget.allows(wait):
+            error.why = f"{error.why}, after {self.budget.seconds:g} s without progress (--retry-budget)"
+            return error
+        exchange.attempt += 1
+        self.retrying(redact(f"{where}: {failure.reason}; trying again in {wait:.1f} s"))
+        with self._wake:
+            heapq.heappush(self._waiting, (time.monotonic() + wait, next(self._serial), exchange))
+            self._wake.notify_all()
+        return None
+
+    def fetch(self, request: Request, doing: str, where: str, body: bool = True) -> Response:
+        """One request, retried within the budget; its answer, of whatever status no retry helps against.
+
+        Args:
+            request: what to send.
+            doing, where: for messages.
+            body: False to drop the connection once the headers are there.
+
+        Raises:
+            DsloadError: no answer came.
+        """
+        return next(self.fetch_all([request], doing, where, body))
+
+    def fetch_all(self, requests: Iterable[Request], doing: str, where: str, body: bool = True) -> Iterator[Response]:
+        """Many requests at once; their answers as of fetch(), in the order of the requests."""
+        fetches = [_Fetch(self, request, doing, where, body) for request in requests]
+        for fetch in fetches:
+            self.submit(fetch)
+        for fetch in fetches:
+            yield fetch.result()
+
+    def take(self, wait: bool) -> Exchange | None:
+        """The next exchange for a loop; waits for one where `wait`, until the client is closed."""
+        with self._wake:
+            while not self._closed:
+                now = time.monotonic()
+                if self._waiting and self._waiting[0][0] <= now:
+                    return heapq.heappop(self._waiting)[2]
+                if self._ready:
+                    return self._ready.popleft()
+                if exchange := self._feed():
+                    return exchange
+                if not wait:
+                    return None
+                self._wake.wait(self._waiting[0][0] - now if self._waiting else None)
+        return None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the loops are to end."""
+        return self._closed
+
+
+class _Fetch(Exchange):
+    """An exchange whose answer is kept in memory."""
+
+    def __init__(self, client: Client, request: Request, doing: str, where: str, body: bool) -> None:
+        super().__init__()
+        self._client, self._request, self._doing, self._where = client, request, doing, where
+        self._wants_body = body
+        self._body: list[bytes] = []
+        self._response: Response | None = None
+        self._error: Exception | None = None
+        self._done = threading.Event()
+
+    def request(self) -> Request:
+        return self._request
+
+    def begin(self, response: Response) -> None:
+        self._body.clear()
+        self._response = response
+        if not self._wants_body:
+            raise Abandon
+
+    def write(self, chunk: bytes) -> None:
+        self._body.append(chunk)
+
+    def end(self) -> None:
+        self._client.budget.renew()
+        self._done.set()
+
+    def failed(self, failure: Failure) -> None:
+        if failure.response and failure.response.status >= 300 and backoff(failure, self.attempt) is None:
+            self._response, self._body = failure.response, [failure.response.body]
+        elif error := self._client.retry(self, failure, self._doing, self._where):
+            self._error = error
+        else:
+            return
+        self._done.set()
+
+    def broke(self, error: Exception) -> None:
+        self._error = error
+        self._done.set()
+
+    def result(self) -> Response:
+        """The answer, of whatever status no retry can help; raises where none came."""
+        self._done.wait()
+        if self._error:
+            raise self._error
+        assert self._response is not None
+        answer = self._response
+        return Response(answer.url, answer.status, answer.headers, b"".join(self._body))
+
+
+class _Loop(threading.Thread):
+    """One thread, one CurlMulti, some lanes."""
+
+    def __init__(self, client: Client, lanes: int) -> None:
+        super().__init__(name="dsload-loop", daemon=True)
+        self._client = client
+        self._multi = pycurl.CurlMulti()
+        self._idle = [_Lane(client.network) for _ in range(lanes)]
+        self._running: dict[pycurl.Curl, _Lane] = {}
+
+    def run(self) -> None:
+        try:
+            while not self._client.closed:
+                self._fill()
+                if self._running:
+                    self._turn()
+        finally:
+            for curl in self._running:
+                self._multi.remove_handle(curl)
+            self._multi.close()
+
+    def _fill(self) -> None:
+        while self._idle and (exchange := self._client.take(wait=not self._running)):
+            try:
+                request = exchange.request()
+            except Exception as error:
+                exchange.broke(error)
+                continue
+            lane = self._idle.pop()
+            lane.start(exchange, request)
+            self._running[lane.curl] = lane
+            self._multi.add_handle(lane.curl)
+
+    def _turn(self) -> None:
+        while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
+            pass
+        queued, good, bad = self._multi.info_read(1000)
+        for curl in good:
+            self._finish(curl, 0, "")
+        for curl, number, message in bad:
+            self._finish(curl, number, message)
+        if not (good or bad or queued):
+            self._multi.select(_IDLE)
+
+    def _finish(self, curl: pycurl.Curl, number: int, message: str) -> None:
+        self._multi.remove_handle(curl)
+        lane = self._running[curl]
+        if lane.follow(number):
+            self._multi.add_handle(curl)
+            return
+        del self._running[curl]
+        self._idle.append(lane)
+        lane.finish(number, message)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What has come of an answer so far."""
+
+    url: str
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    error_body: list[bytes] = field(default_factory=list)
+
+
+class _Lane:
+    """A curl handle that carries one exchange at a time and keeps its connection between them."""
+
+    def __init__(self, network: Network) -> None:
+        self.curl = curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
+        curl.setopt(pycurl.TCP_KEEPALIVE, 1)
+        curl.setopt(pycurl.BUFFERSIZE, 512 * 1024)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(network.stall_timeout * 1000))
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(network.stall_timeout)))
+        curl.setopt(pycurl.USERAGENT, "dsload")
+        if ca := ca_file(network.ca_bundle):
+            curl.setopt(pycurl.CAINFO, ca)
+        if network.max_rate:
+            rate = max(1, network.max_rate // max(1, network.workers))
+            curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, rate)
+        curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+        curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        self._signed = False
+
+    def start(self, exchange: Exchange, request: Request) -> None:
+        self._exchange, self._request, self._hops = exchange, request, 0
+        self._redirected = False
+        self._send(request)
+
+    def _send(self, request: Request) -> None:
+        curl, url = self.curl, request.url
+        self._answer = _Answer(url)
+        self._error: Exception | None = None
+        self._sink: Callable[[bytes], None] = self._discard
+        curl.setopt(pycurl.URL, url)
+        curl.setopt(pycurl.PROXY, proxy_for(url))
+        if request.method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        else:
+            curl.setopt(pycurl.HTTPGET, 1)
+        headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
+        if sign := request.sign:
+            curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{sign.region}:s3")
+            curl.setopt(pycurl.USERNAME, sign.access_key)
+            curl.setopt(pycurl.PASSWORD, sign.secret_key)
+            if sign.token:
+                headers.append(f"x-amz-security-token: {sign.token}")
+            self._signed = True
+        elif self._signed:
+            for option in (pycurl.AWS_SIGV4, pycurl.USERNAME, pycurl.PASSWORD):
+                curl.unsetopt(option)
+            self._signed = False
+        curl.setopt(pycurl.HTTPHEADER, [*headers, "Accept-Encoding: identity"])
+
+    def _on_header(self, line: bytes) -> int | None:
+        if line == b"\r\n" or line == b"\n":
+            return self._on_headers_end()
+        if line.startswith(b"HTTP/"):
+            self._answer.status = int(line.split(None, 2)[1])
+            self._answer.headers = {}
+            return None
+        name, _, value = line.decode("utf-8", "replace").partition(":")
+        self._answer.headers[name.strip().lower()] = value.strip()
+        return None
+
+    def _on_headers_end(self) -> int | None:
+        answer = self._answer
+        if answer.status < 200:
+            return None
+        if answer.status >= 300:
+            self._sink = self._keep_error
+            return None
+        try:
+            self._exchange.begin(Response(answer.url, answer.status, answer.headers))
+        except Exception as error:  # pycurl would print it; finish() hands it on
+            self._error = error
+            return -1
+        self._sink = self._exchange.write
+        return None
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        try:
+            self._sink(chunk)
+        except Exception as error:  # as above
+            self._error = error
+            return -1
+        return None
+
+    def _discard(self, chunk: bytes) -> None:
+        pass
+
+    def _keep_error(self, chunk: bytes) -> None:
+        body = self._answer.error_body
+        if sum(map(len, body)) < ERROR_BODY:
+            body.append(chunk)
+
+    def follow(self, number: int) -> bool:
+        """Send the request on where the answer is a redirect; headers and keys stay with their host."""
+        location = self._answer.headers.get("location")
+        if number or self._answer.status not in (301, 302, 303, 307, 308) or not location:
+            return False
+        url = urljoin(self._answer.url, location)
+        self._hops += 1
+        if self._hops > REDIRECTS or urlsplit(url).scheme not in ("http", "https"):
+            return False
+        sent = self._request
+        if origin(url) == origin(self._answer.url) and not self._redirected:
+            self._request = Request(url, sent.method, sent.headers, sent.sign)
+        else:
+            self._redirected = True
+            kept = {name: value for name, value in sent.headers.items() if name.lower() in _NEUTRAL}
+            self._request = Request(url, sent.method, kept)
+        self._send(self._request)
+        return True
+
+    def finish(self, number: int, message: str) -> None:
+        exchange = self._exchange
+        try:
+            self._conclude(exchange, number, message)
+        except Exception as error:
+            exchange.broke(error)
+
+    def _conclude(self, exchange: Exchange, number: int, message: str) -> None:
+        answer = self._answer
+        if isinstance(self._error, Abandon):
+            exchange.end()
+        elif self._error is not None:
+            exchange.broke(self._error)
+        elif number:
+            exchange.failed(Failure(message or f"libcurl error {number}", curl=number, redirected=self._redirected))
+        elif answer.status >= 300:
+            body = b"".join(answer.error_body)[:ERROR_BODY]
+            response = Response(answer.url, answer.status, answer.headers, body)
+            reason = f"the server answered {status_text(answer.status)}"
+            exchange.failed(Failure(reason, response=response, redirected=self._redirected))
+        else:
+            exchange.end()
+
+
+_NEUTRAL = frozenset({"range", "if-range", "accept"})
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what credentials are for."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def proxy_for(url: str) -> str:
+    """The proxy of the environment for a URL. libcurl heeds NO_PROXY, but reads HTTP_PROXY in lower case only."""
+    names = ("https_proxy", "HTTPS_PROXY") if url.startswith("https:") else ("http_proxy", "HTTP_PROXY")
+    for name in (*names, "all_proxy", "ALL_PROXY"):
+        if value := os.environ.get(name):
+            return value
+    return ""
+
+
+def ca_file(ca_bundle: str | None) -> str | None:
+    """The trusted authorities: as given, else SSL_CERT_FILE, else the system's; None for libcurl's own."""
+    import ssl
+
+    system = ssl.get_default_verify_paths().cafile
+    for path in (ca_bundle, os.environ.get("SSL_CERT_FILE"), system, *_SYSTEM_CAS):
+        if path and os.path.isfile(path):
+            return path
+    return None
+
+
+_SYSTEM_CAS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")

@@ -1,0 +1,145 @@
+"""What to do about a failed exchange: wait and try again, or give up, and as which error."""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import pycurl
+
+from dsload.errors import (
+    ChangedError,
+    DsloadError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
+from dsload.listing import Response
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
+
+_RETRY_CURL = frozenset(
+    {
+        pycurl.E_COULDNT_RESOLVE_PROXY,
+        pycurl.E_COULDNT_RESOLVE_HOST,
+        pycurl.E_COULDNT_CONNECT,
+        pycurl.E_PARTIAL_FILE,
+        pycurl.E_OPERATION_TIMEDOUT,
+        pycurl.E_SSL_CONNECT_ERROR,
+        pycurl.E_GOT_NOTHING,
+        pycurl.E_SEND_ERROR,
+        pycurl.E_RECV_ERROR,
+        pycurl.E_HTTP2,
+    }
+)
+_TLS_TRUST = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
+_RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
+_RATE_LIMIT = re.compile(r"(?:^|[;,\s])t=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exchange that did not end well.
+
+    Args:
+        reason: in words, for the log and the error.
+        curl: libcurl's error number, 0 where an answer came.
+        response: the answer, where one came.
+        redirected: whether a redirect led to another host before it failed (a signed URL that expired, say).
+    """
+
+    reason: str
+    curl: int = 0
+    response: Response | None = None
+    redirected: bool = False
+
+
+class Budget:
+    """Seconds without progress before a load gives up. Progress renews it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._since = time.monotonic()
+
+    def renew(self) -> None:
+        """Note progress: bytes not had before, or an answer."""
+        self._since = time.monotonic()
+
+    def allows(self, wait: float) -> bool:
+        """Whether there is budget left after a wait of so many seconds."""
+        return time.monotonic() + wait - self._since <= self.seconds
+
+
+_jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
+_jitter_lock = threading.Lock()
+
+
+def backoff(failure: Failure, attempt: int) -> float | None:
+    """Seconds to wait before trying again, None where another try cannot help.
+
+    Doubles from FIRST_WAIT to LONGEST_WAIT with jitter; a Retry-After (RFC 9110, 10.2.3) or RateLimit header
+    (draft-ietf-httpapi-ratelimit-headers, as Hugging Face sends it) asks for more.
+    """
+    if not _worth_retrying(failure, attempt):
+        return None
+    with _jitter_lock:
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10)) * _jitter.uniform(0.5, 1.0)
+    asked = asked_wait(failure.response.headers) if failure.response else None
+    return wait if asked is None else max(wait, asked)
+
+
+def _worth_retrying(failure: Failure, attempt: int) -> bool:
+    if failure.response is None or failure.response.status < 300:
+        return failure.curl in _RETRY_CURL or failure.curl == 0
+    if failure.redirected and failure.response.status in (401, 403):
+        return attempt < 3  # the URL redirected to has expired: ask the first host for a new one
+    return failure.response.status in _RETRY_STATUS
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server asks its client to wait, None where it does not."""
+    if value := headers.get("retry-after"):
+        if value.strip().isdigit():
+            return float(value)
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds: float = when.replace(tzinfo=when.tzinfo or UTC).timestamp() - time.time()
+        return max(0.0, seconds)
+    if match := _RATE_LIMIT.search(headers.get("ratelimit", "")):
+        return float(match[1])
+    return None
+
+
+def to_error(failure: Failure, doing: str, where: str) -> DsloadError:
+    """The one place where libcurl's errors and HTTP's statuses become dsload's."""
+    if failure.curl in _TLS_TRUST:
+        fix = "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
+        return UnreachableError(doing, where, failure.reason, fix)
+    status = failure.response.status if failure.response else 0
+    if status in (401, 407):
+        return RefusedError(doing, where, failure.reason, "check the credentials in the secrets directory")
+    if status == 403:
+        fix = "check that the credentials in the secrets directory may read this source"
+        return RefusedError(doing, where, failure.reason, fix)
+    if status in (404, 410):
+        return NotFoundError(doing, where, failure.reason, "check the URI")
+    if status in (412, 416):
+        return ChangedError(doing, where, "the source changed while it was read", "run the same command again")
+    if 300 <= status < 500 and status not in _RETRY_STATUS:
+        return RefusedError(doing, where, failure.reason, "check the URI and the options")
+    return UnreachableError(doing, where, failure.reason, "run the same command again to go on from here")
+
+
+def status_text(status: int) -> str:
+    """`404 Not Found`, for messages."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

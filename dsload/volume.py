@@ -1,0 +1,501 @@
+"""The target on its volume: the only module that writes there, and it never leaves the target.
+
+Every path is walked down from the target's descriptor with O_NOFOLLOW, so that a symlink that somebody planted
+cannot lead a write, a chown or a delete elsewhere. A file is made in `.dsload/parts`, gets its content, mode and
+owner there, and appears under its name by rename.
+"""
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import os
+import secrets
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Literal, Self
+
+from dsload.errors import (
+    DsloadError,
+    NoSpaceError,
+    NotFoundError,
+    OwnershipError,
+    UnsafePathError,
+    UsageError,
+    VolumeError,
+)
+
+STATE = ".dsload"
+PARTS = "parts"
+_OPEN_DIRS = 256
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_MARGIN = 16 << 20  # bytes left free for directories and state
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who owns what a load creates.
+
+    Args:
+        uid, gid: numeric.
+        mode: of files, such as 0o755; directories get x wherever it has r if it has no x at all.
+        policy: "require" fails where it cannot be applied, "try" goes on, "skip" does not try.
+    """
+
+    uid: int
+    gid: int
+    mode: int = 0o755
+    policy: Literal["require", "try", "skip"] = "require"
+
+    @property
+    def directory_mode(self) -> int:
+        """The mode of directories."""
+        return self.mode if self.mode & 0o111 else _add_x(self.mode)
+
+    def file_mode(self, executable: bool) -> int:
+        """The mode of a file; one that is executable at its source gains x wherever the mode has r."""
+        return _add_x(self.mode) if executable else self.mode
+
+
+def _add_x(mode: int) -> int:
+    return mode | (mode & 0o444) >> 2
+
+
+class _Dir:
+    """An open directory; closes itself when the last user lets go of it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Volume:
+    """A target directory, open. Make one with `Volume.open`."""
+
+    def __init__(self, path: Path, target: _Dir, ownership: Ownership) -> None:
+        self.path = path
+        self.ownership = ownership
+        self._target = target
+        self._dirs: OrderedDict[str, _Dir] = OrderedDict()
+        self._lock = Lock()
+        self._serial = itertools.count()
+        self._nonce = secrets.token_hex(4)
+        self._state: _Dir | None = None
+        self._parts: _Dir | None = None
+
+    @classmethod
+    def open(cls, root: Path, mount_path: str, ownership: Ownership, create: bool = True) -> Self:
+        """Open `<root>/<mount_path>`, creating what is missing of mount_path but not the root.
+
+        Raises:
+            UsageError: mount_path has `..`.
+            VolumeError: the root is not there, or not a directory, or a part of the path cannot be made.
+        """
+        names = [name for name in mount_path.split("/") if name not in ("", ".")]
+        if ".." in names or "\0" in mount_path:
+            raise UsageError("reading", f"--mount-path {mount_path!r}", "it leads out of the mount root")
+        path = root.joinpath(*names)
+        try:
+            current = _Dir(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            fix = "mount the volume there, or make the directory"
+            raise VolumeError("opening the mount root", str(root), _reason(error), fix) from None
+        volume = cls(path, current, ownership)
+        for depth, name in enumerate(names, 1):
+            where = str(root.joinpath(*names[:depth]))
+            with writing("opening the target", where):
+                volume._target = volume._step(volume._target, name, create)
+        return volume
+
+    def prepare(self) -> None:
+        """Make the target's state directory, and prove that owner, mode and times can be set on the volume.
+
+        Raises:
+            VolumeError: the target cannot be written.
+            OwnershipError: uid, gid or mode do not stick, and the policy requires them.
+        """
+        with writing("preparing the target", str(self.path)):
+            self._state = self._step(self._target, STATE, create=True)
+            self._parts = self._step(self._state, PARTS, create=True)
+            self._probe()
+            self._own_directory(self._target.fd, str(self.path))
+
+    def _probe(self) -> None:
+        name = f"{self._nonce}.probe"
+        fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
+        try:
+            os.write(fd, b"probe")
+            self._own(fd, self.ownership.mode, "a probe file")
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=self._in_parts)
+
+    @property
+    def _in_parts(self) -> int:
+        assert self._parts is not None, "prepare() first"
+        return self._parts.fd
+
+    # Directories
+
+    def _step(self, parent: _Dir, name: str, create: bool) -> _Dir:
+        try:
+            return _Dir(os.open(name, _DIRECTORY, dir_fd=parent.fd))
+        except FileNotFoundError:
+            if not create:
+                raise
+        made = False
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent.fd)
+            made = True
+        directory = _Dir(os.open(name, _DIRECTORY, dir_fd=parent.fd))
+        if made:
+            self._own_directory(directory.fd, name)
+        return directory
+
+    def _own_directory(self, fd: int, name: str) -> None:
+        self._own(fd, self.ownership.directory_mode, f"the directory {name}")
+
+    def _dir(self, path: str, create: bool = True) -> _Dir:
+        """The directory `path` below the target ("" for the target), through no symlink."""
+        if not path:
+            return self._target
+        with self._lock:
+            if found := self._dirs.get(path):
+                self._dirs.move_to_end(path)
+                return found
+        parent, _, name = path.rpartition("/")
+        directory = self._step(self._dir(parent, create), name, create)
+        with self._lock:
+            self._dirs[path] = directory
+            if len(self._dirs) > _OPEN_DIRS:
+                self._dirs.popitem(last=False)
+        return directory
+
+    # Looking
+
+    def look(self, path: str) -> os.stat_result | None:
+        """lstat of a path below the target, None where it is not there.
+
+        Raises:
+            UnsafePathError: a symlink or a file is where one of its directories should be.
+        """
+        parent, _, name = path.rpartition("/")
+        try:
+            return os.stat(name, dir_fd=self._dir(parent, create=False).fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                fix = f"remove what is in the way in {self.path}"
+                why = "one of its directories is a symlink or a file on the target"
+                raise UnsafePathError("checking", path, why, fix) from None
+            raise
+
+    def link_target(self, path: str) -> str:
+        """Where the symlink at a path points."""
+        parent, _, name = path.rpartition("/")
+        return os.readlink(name, dir_fd=self._dir(parent, create=False).fd)
+
+    def owned(self, found: os.stat_result, executable: bool) -> bool:
+        """Whether owner and mode are as asked for."""
+        if self.ownership.policy == "skip":
+            return True
+        if stat.S_ISLNK(found.st_mode):
+            return (found.st_uid, found.st_gid) == (self.ownership.uid, self.ownership.gid)
+        mode = self.ownership.directory_mode if stat.S_ISDIR(found.st_mode) else self.ownership.file_mode(executable)
+        wanted = (self.ownership.uid, self.ownership.gid, mode)
+        return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == wanted
+
+    def open_file(self, path: str) -> int:
+        """A descriptor to read a regular file; no symlink is followed. Raises OSError."""
+        parent, _, name = path.rpartition("/")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=self._dir(parent, create=False).fd)
+
+    # Putting files in place
+
+    def place(self, path: str, data: bytes, executable: bool) -> int:
+        """Put a small file in place, whole and owned; its mtime in nanoseconds."""
+        with writing("writing", path):
+            name = self._temporary()
+            fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
+            try:
+                _write_all(fd, data)
+                mtime = self._finish(fd, path, executable)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                self._rename(name, path)
+            except BaseException:
+                os.unlink(name, dir_fd=self._in_parts)
+                raise
+            finally:
+                os.close(fd)
+            return mtime
+
+    def adopt(self, name: str, fd: int, path: str, executable: bool) -> int:
+        """Put a partial file that is whole in place; its mtime in nanoseconds."""
+        with writing("writing", path):
+            mtime = self._finish(fd, path, executable)
+            os.fsync(fd)
+            self._rename(name, path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{name}.journal", dir_fd=self._in_parts)
+            return mtime
+
+    def place_link(self, path: str, target: str) -> None:
+        """Put a symlink in place."""
+        with writing("writing the symlink", path):
+            name = self._temporary()
+            os.symlink(target, name, dir_fd=self._in_parts)
+            if self.ownership.policy != "skip":
+                self._chown(name, path)
+            self._rename(name, path)
+
+    def place_directory(self, path: str) -> None:
+        """Make a directory, its parents too."""
+        with writing("making the directory", path):
+            self._own_directory(self._dir(path).fd, path)
+
+    def stamp(self, path: str, executable: bool) -> None:
+        """Give a file, directory or symlink that is in place the owner and mode asked for."""
+        parent, _, name = path.rpartition("/")
+        with writing("changing the owner of", path):
+            directory = self._dir(parent, create=False).fd
+            if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                self._chown(name, path, directory)
+                return
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+                mode = self.ownership.directory_mode if is_directory else self.ownership.file_mode(executable)
+                self._own(fd, mode, path)
+            finally:
+                os.close(fd)
+
+    def remove(self, path: str) -> None:
+        """Delete a file or symlink, or a directory that is empty; then the directories that this leaves empty."""
+        parent, _, name = path.rpartition("/")
+        with writing("deleting", path):
+            try:
+                directory = self._dir(parent, create=False).fd
+                try:
+                    os.unlink(name, dir_fd=directory)
+                except IsADirectoryError:
+                    os.rmdir(name, dir_fd=directory)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    return
+                raise
+            self._prune(parent)
+
+    def _prune(self, path: str) -> None:
+        while path:
+            with self._lock:
+                self._dirs.pop(path, None)
+            parent, _, name = path.rpartition("/")
+            try:
+                os.rmdir(name, dir_fd=self._dir(parent, create=False).fd)
+            except OSError:
+                return
+            path = parent
+
+    def _rename(self, name: str, path: str) -> None:
+        parent, _, leaf = path.rpartition("/")
+        os.rename(name, leaf, src_dir_fd=self._in_parts, dst_dir_fd=self._dir(parent).fd)
+
+    def _temporary(self) -> str:
+        return f"{self._nonce}-{next(self._serial)}.tmp"
+
+    def _finish(self, fd: int, path: str, executable: bool) -> int:
+        now = int(time.time()) * 1_000_000_000  # whole seconds: every file system keeps them
+        os.utime(fd, ns=(now, now))
+        self._own(fd, self.ownership.file_mode(executable), path)
+        return os.fstat(fd).st_mtime_ns
+
+    # Ownership
+
+    def _own(self, fd: int, mode: int, what: str) -> None:
+        wanted = self.ownership
+        if wanted.policy == "skip":
+            with contextlib.suppress(PermissionError):
+                os.fchmod(fd, mode)
+            return
+        try:
+            found = os.fstat(fd)
+            special = mode & 0o7000  # a chown clears these, so they come after it
+            if not special and stat.S_IMODE(found.st_mode) != mode:
+                os.fchmod(fd, mode)
+            if (found.st_uid, found.st_gid) != (wanted.uid, wanted.gid):
+                os.fchown(fd, wanted.uid, wanted.gid)
+            if special:
+                os.fchmod(fd, mode)
+            found = os.fstat(fd)
+            if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (wanted.uid, wanted.gid, mode):
+                why = (
+                    f"the volume made it {found.st_uid}:{found.st_gid} {stat.S_IMODE(found.st_mode):04o} "
+                    f"where {wanted.uid}:{wanted.gid} {mode:04o} was asked for"
+                )
+                raise self._refused(what, why)
+        except PermissionError as error:
+            if wanted.policy == "require":
+                why = f"cannot give it to {wanted.uid}:{wanted.gid} with mode {mode:04o} ({_reason(error)})"
+                raise self._refused(what, why) from None
+        except OwnershipError:
+            if wanted.policy == "require":
+                raise
+
+    def _chown(self, name: str, path: str, directory: int | None = None) -> None:
+        uid, gid = self.ownership.uid, self.ownership.gid
+        try:
+            os.chown(name, uid, gid, dir_fd=directory or self._in_parts, follow_symlinks=False)
+        except PermissionError as error:
+            if self.ownership.policy == "require":
+                raise self._refused(path, f"cannot give it to {uid}:{gid} ({_reason(error)})") from None
+
+    def _refused(self, what: str, why: str) -> OwnershipError:
+        fix = (
+            "export the volume with no_root_squash, or run as the owner "
+            f"(--mount-uid {os.geteuid()} --mount-gid {os.getegid()}), or choose --ownership try or skip"
+        )
+        return OwnershipError("setting the owner of", f"{what} in {self.path}", why, fix)
+
+    # Space
+
+    def check_space(self, size: int, files: int) -> None:
+        """Raise NoSpaceError where so many bytes and files do not fit."""
+        found = os.fstatvfs(self._target.fd)
+        free = found.f_bavail * found.f_frsize
+        where = str(self.path)
+        if size + min(_MARGIN, size // 8) > free:
+            why = f"{size:,} bytes are to be written and {free:,} are free"
+            raise NoSpaceError("checking the space of", where, why, "make room, or give the volume a larger size")
+        if found.f_files and files > found.f_favail:
+            why = f"{files:,} files are to be made and {found.f_favail:,} inodes are free"
+            raise NoSpaceError("checking the inodes of", where, why, "make room, or use a volume with more inodes")
+
+    def sync(self) -> None:
+        """Everything written to the volume so far is on its disk when this returns (Linux syncfs)."""
+        with writing("syncing", str(self.path)):
+            if _libc.syncfs(self._target.fd) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number))
+
+    # State: files in .dsload, and partial files in .dsload/parts
+
+    def open_partial(self, name: str) -> tuple[int, int]:
+        """Descriptors of a partial file and of its journal, created where they are not there."""
+        with writing("opening the partial file of", name):
+            data = os.open(name, _CREATE, 0o600, dir_fd=self._in_parts)
+            try:
+                return data, os.open(f"{name}.journal", _CREATE | os.O_APPEND, 0o600, dir_fd=self._in_parts)
+            except BaseException:
+                os.close(data)
+                raise
+
+    def partials(self) -> dict[str, int]:
+        """The partial files that are there, with the bytes that they occupy."""
+        found = {}
+        for name in os.listdir(self._in_parts):
+            if name.endswith(".journal"):
+                with contextlib.suppress(FileNotFoundError):
+                    data = name.removesuffix(".journal")
+                    blocks = os.stat(data, dir_fd=self._in_parts, follow_symlinks=False).st_blocks
+                    found[data] = blocks * 512
+        return found
+
+    def sweep(self, keep: set[str]) -> None:
+        """Delete everything in parts but the partial files named, and the journal of finished files."""
+        kept = keep | {f"{name}.journal" for name in keep} | {"files.jsonl"}
+        for name in os.listdir(self._in_parts):
+            if name not in kept:
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    os.unlink(name, dir_fd=self._in_parts)
+
+    def open_state(self, name: str, flags: int) -> int:
+        """A descriptor of a file below .dsload, such as `inventory.jsonl`. Raises OSError."""
+        directory = self._step(self._target, STATE, create=False)
+        parent, _, leaf = name.rpartition("/")
+        if parent:
+            directory = self._step(directory, parent, create=False)
+        return os.open(leaf, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory.fd)
+
+    @contextlib.contextmanager
+    def replace_state(self, name: str) -> Iterator[int]:
+        """A descriptor to write a state file anew; it takes the old one's place, synced, when the block ends."""
+        assert self._state is not None, "prepare() first"
+        with writing("writing", f"{STATE}/{name}"):
+            temporary = self._temporary()
+            fd = os.open(temporary, _CREATE | os.O_EXCL, 0o644, dir_fd=self._in_parts)
+            try:
+                yield fd
+                self._own(fd, self.ownership.mode & 0o666 | 0o600, f"{STATE}/{name}")
+                os.fsync(fd)
+            except BaseException:
+                os.unlink(temporary, dir_fd=self._in_parts)
+                raise
+            finally:
+                os.close(fd)
+            os.rename(temporary, name, src_dir_fd=self._in_parts, dst_dir_fd=self._state.fd)
+            os.fsync(self._state.fd)
+
+    def remove_state(self, name: str) -> None:
+        """Delete a file below .dsload, for good; it may be missing."""
+        with writing("deleting", f"{STATE}/{name}"), contextlib.suppress(FileNotFoundError):
+            directory = self._step(self._target, STATE, create=False)
+            os.unlink(name, dir_fd=directory.fd)
+            os.fsync(directory.fd)
+
+    def scratch(self) -> int:
+        """A descriptor of a nameless file on the volume, for sorting."""
+        name = self._temporary()
+        fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
+        os.unlink(name, dir_fd=self._in_parts)
+        return fd
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+@contextlib.contextmanager
+def writing(doing: str, where: str) -> Iterator[None]:
+    """Turn an OSError of the block into the error that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise from_oserror(error, doing, where) from error
+
+
+def from_oserror(error: OSError, doing: str, where: str) -> DsloadError:
+    """The one place where the operating system's errors on the target become dsload's."""
+    why = _reason(error)
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return NoSpaceError(doing, where, why, "make room and run the same command again to go on from here")
+        case errno.ELOOP | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.EEXIST:
+            return UnsafePathError(doing, where, f"something else is in the way on the target ({why})", "remove it")
+        case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:
+            return UnsafePathError(doing, where, f"the volume does not take this name ({why})")
+        case errno.ENOENT:
+            return NotFoundError(doing, where, why)
+        case _:
+            return VolumeError(doing, where, why, "check that the volume is mounted for writing and who owns it")

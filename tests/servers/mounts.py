@@ -1,0 +1,67 @@
+"""Small file systems and small privileges: a tmpfs of a given size, other users, user namespaces."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.servers.process import find, unavailable
+
+UNPRIVILEGED = 12345  # a uid that nothing belongs to
+
+
+@contextlib.contextmanager
+def small_tmpfs(directory: Path, size: int, inodes: int = 0) -> Iterator[Path]:
+    """A tmpfs of `size` bytes (whole pages of 4 KiB) on `directory`, with at most `inodes` if not 0.
+
+    The root of it takes one of the inodes.
+    """
+    need_root("mount a tmpfs")
+    directory.mkdir(exist_ok=True)
+    options = f"size={size},mode=755" + (f",nr_inodes={inodes}" if inodes else "")
+    argv = [find("mount", "mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
+    mounted = subprocess.run(argv, capture_output=True, text=True)
+    if mounted.returncode:
+        unavailable(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run([find("umount", "mount"), "--lazy", str(directory)], check=True)
+
+
+def need_root(what: str) -> None:
+    """Skip the test unless it runs as root."""
+    if os.geteuid() != 0:
+        unavailable(f"only root can {what}")
+
+
+def as_user(uid: int = UNPRIVILEGED) -> dict[str, Any]:
+    """Arguments of subprocess.run that run the command as that uid and gid, without other groups."""
+    need_root("run a command as another user")
+    return {"user": uid, "group": uid, "extra_groups": []}
+
+
+@contextlib.contextmanager
+def directory_of(uid: int = UNPRIVILEGED) -> Iterator[Path]:
+    """A directory that the uid owns and can reach, as it cannot reach those of pytest."""
+    need_root("give a directory away")
+    directory = Path(tempfile.mkdtemp(prefix="dsload-test-"))
+    os.chown(directory, uid, uid)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def in_user_namespace(argv: list[str]) -> list[str]:
+    """The command as root of a user namespace without any other uid: a chown to one is refused (EINVAL)."""
+    unshare = find("unshare", "util-linux")
+    prefix = [unshare, "--user", "--map-root-user", "--"]
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        unavailable(f"no user namespace can be made here: {tried.stderr.strip()}")
+    return [*prefix, *argv]
