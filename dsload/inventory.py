@@ -8,13 +8,14 @@ begins, both are merged by external sort, so that memory stays bounded whatever 
 
 import contextlib
 import heapq
+import itertools
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from threading import Lock
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from dsload.errors import VolumeError
 from dsload.volume import Volume, writing
@@ -58,8 +59,11 @@ class Row:
 
     def line(self) -> bytes:
         """The row as a line of JSON, without what is not set."""
-        fields = {key: value for key, value in asdict(self).items() if key == "size" or value}
-        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        fields: dict[str, object] = {"path": self.path, "size": self.size}
+        for name in ("checksum", "version", "mtime", "symlink", "directory"):
+            if value := getattr(self, name):
+                fields[name] = value
+        return _encode(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +125,9 @@ class Inventory:
                 yield Row.parse(line)
 
     def unmerged(self) -> Iterator[Row]:
-        """The rows of the journal, in the order they were written, without those that a later line removes."""
-        latest: dict[str, Row | None] = {}
-        for record, _ in self._records():
-            latest[record["path"]] = None if record.get("gone") else Row(**record)
-        yield from (row for row in latest.values() if row)
+        """The rows of the journal, without those that a later line removes."""
+        latest = {record.path: record for record in self._records()}
+        yield from (Row.parse(record.line) for record in latest.values() if not record.gone)
 
     def _lines(self, name: str) -> Iterator[bytes]:
         try:
@@ -138,21 +140,18 @@ class Inventory:
         with os.fdopen(fd, "rb") as file:
             yield from file
 
-    def _records(self) -> Iterator[tuple[dict[str, Any], bool]]:
-        """Each journal record, with whether the volume was synced after it."""
+    def _records(self) -> Iterator["_Record"]:
+        """The lines of the journal; one that a kill cut short is passed over."""
         synced = 0
         for line in self._lines(JOURNAL):
             if match := _MARK.fullmatch(line):
                 synced = int(match[1])
         number = 0
         for line in self._lines(JOURNAL):
-            with contextlib.suppress(ValueError, TypeError):
-                record = json.loads(line)
-                if "path" in record:
-                    if not record.get("gone"):
-                        Row(**record)
-                    number += 1
-                    yield record, number <= synced
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                fields = json.loads(line)
+                number += "path" in fields
+                yield _Record(fields["path"], number, line, bool(fields.get("gone")), number <= synced)
 
     # Writing, with the lease held
 
@@ -167,11 +166,10 @@ class Inventory:
         """
         before = self.header()
         journal = any(True for _ in self._lines(JOURNAL))
-        if before and before.identity == header.identity and not journal:
-            return False
         foreign = before is not None and before.identity != header.identity
-        if before or journal:
-            self._merge(header, lambda record, synced: synced or intact(Row(**record)), forget_versions=foreign)
+        if journal or foreign:
+            self._volume.remove_state(MARKER)
+            self._merge(header, lambda record: record.safe or intact(Row.parse(record.line)), foreign)
         return journal
 
     def begin(self, header: Header) -> None:
@@ -179,12 +177,9 @@ class Inventory:
         self._volume.remove_state(MARKER)
         if self.header() is None:
             with self._volume.replace_state(INVENTORY) as fd:
-                os.write(fd, _header_line(header))
+                os.write(fd, _encode(asdict(header)))
         with writing("opening", JOURNAL):
-            self._journal = self._volume.open_state(JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            end = os.fstat(self._journal).st_size
-            if end and os.pread(self._journal, 1, end - 1) != b"\n":
-                os.write(self._journal, b"\n")
+            self._journal = self._volume.open_state(JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def append(self, row: Row) -> bool:
         """A file is in place. Whether it is time to sync()."""
@@ -195,7 +190,7 @@ class Inventory:
 
     def gone(self, path: str) -> None:
         """A file is deleted, or no longer dsload's."""
-        self._append(json.dumps({"path": path, "gone": True}).encode() + b"\n")
+        self._append(_encode({"path": path, "gone": True}))
 
     def sync(self) -> None:
         """Sync the volume, and mark the rows from before as safe."""
@@ -212,7 +207,7 @@ class Inventory:
 
     def finish(self, header: Header, summary: dict[str, Any]) -> None:
         """Write the sorted inventory, then the marker: the load is complete."""
-        self._merge(header, lambda record, synced: True)
+        self._merge(header, lambda record: True)
         self.close()
         with self._volume.replace_state(MARKER) as fd:
             os.write(fd, json.dumps(summary, indent=1).encode() + b"\n")
@@ -223,59 +218,66 @@ class Inventory:
             os.close(self._journal)
             self._journal = -1
 
-    def _merge(
-        self, header: Header, believe: Callable[[dict[str, Any], bool], bool], forget_versions: bool = False
-    ) -> None:
-        old = ((row.path, 0, row.line()) for row in self.rows())
+    def _merge(self, header: Header, believe: Callable[["_Record"], bool], forget_versions: bool = False) -> None:
+        """Write the inventory anew from its rows and the journal's, the latest of each path; drop the journal."""
         with contextlib.ExitStack() as stack:
             runs = list(self._sorted_runs(believe, stack))
             with self._volume.replace_state(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
-                out.write(_header_line(header))
-                for _, line in _latest(heapq.merge(old, *runs)):
-                    if line:
-                        out.write(_without_version(line) if forget_versions else line)
+                out.write(_encode(asdict(header)))
+                for line in _latest(heapq.merge(self._old(), *runs)):
+                    out.write(_without_version(line) if forget_versions else line)
         self._volume.remove_state(JOURNAL)
 
-    def _sorted_runs(
-        self, believe: Callable[[dict[str, Any], bool], bool], stack: contextlib.ExitStack
-    ) -> Iterator[Iterable[tuple[str, int, bytes]]]:
-        run: list[tuple[str, int, bytes]] = []
-        for number, (record, synced) in enumerate(self._records(), 1):
-            gone = record.get("gone") or not believe(record, synced)
-            run.append((record["path"], number, b"" if gone else Row(**record).line()))
-            if len(run) == _RUN:
-                yield self._spill(run, stack)
-                run = []
-        run.sort()
-        yield run
+    def _old(self) -> Iterator["_Keyed"]:
+        return ((row.path, 0, row.line()) for row in self.rows())
 
-    def _spill(
-        self, run: list[tuple[str, int, bytes]], stack: contextlib.ExitStack
-    ) -> Iterator[tuple[str, int, bytes]]:
-        run.sort()
+    def _sorted_runs(
+        self, believe: Callable[["_Record"], bool], stack: contextlib.ExitStack
+    ) -> Iterator[Iterable["_Keyed"]]:
+        """The journal in runs that are sorted each; all but the last lie on the volume."""
+        run: list[_Keyed] = []
+        for record in self._records():
+            line = b"" if record.gone or not believe(record) else record.line
+            run.append((record.path, record.number, line))
+            if len(run) == _RUN:
+                yield self._spill(sorted(run), stack)
+                run = []
+        yield sorted(run)
+
+    def _spill(self, run: list["_Keyed"], stack: contextlib.ExitStack) -> Iterator["_Keyed"]:
         file = stack.enter_context(os.fdopen(self._volume.scratch(), "w+b"))
         for path, number, line in run:
-            file.write(json.dumps([path, number, line.decode()]).encode() + b"\n")
+            file.write(_encode([path, number, line.decode()]))
         file.seek(0)
         return ((path, number, text.encode()) for path, number, text in map(json.loads, file))
 
 
-def _latest(rows: Iterable[tuple[str, int, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Of the rows of one path, the last written."""
-    current: tuple[str, bytes] | None = None
-    for path, _, line in rows:
-        if current and current[0] != path:
-            yield current
-        current = path, line
-    if current:
-        yield current
+_Keyed = tuple[str, int, bytes]  # path, age, line; an empty line is a path that is gone
+
+
+class _Record(NamedTuple):
+    """A line of the journal: its number among the rows, and whether the volume was synced after it."""
+
+    path: str
+    number: int
+    line: bytes
+    gone: bool
+    safe: bool
+
+
+def _latest(rows: Iterable[_Keyed]) -> Iterator[bytes]:
+    """Of the lines of one path the last, where it is not empty."""
+    for _, group in itertools.groupby(rows, key=lambda row: row[0]):
+        *_, (_, _, line) = group
+        if line:
+            yield line
 
 
 def _without_version(line: bytes) -> bytes:
     row = json.loads(line)
     row.pop("version", None)
-    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+    return _encode(row)
 
 
-def _header_line(header: Header) -> bytes:
-    return json.dumps(asdict(header), separators=(",", ":")).encode() + b"\n"
+def _encode(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -69,31 +69,26 @@ def _add_x(mode: int) -> int:
     return mode | (mode & 0o444) >> 2
 
 
-class _Dir:
-    """An open directory; closes itself when the last user lets go of it."""
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+class Descriptor(int):
+    """An open file or directory; closes itself when its last user lets go of it, on whatever thread."""
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        os.close(self)
 
 
 class Volume:
     """A target directory, open. Make one with `Volume.open`."""
 
-    def __init__(self, path: Path, target: _Dir, ownership: Ownership) -> None:
+    def __init__(self, path: Path, target: Descriptor, ownership: Ownership) -> None:
         self.path = path
         self.ownership = ownership
         self._target = target
-        self._dirs: OrderedDict[str, _Dir] = OrderedDict()
+        self._dirs: OrderedDict[str, Descriptor] = OrderedDict()
         self._lock = Lock()
         self._serial = itertools.count()
         self._nonce = secrets.token_hex(4)
-        self._state: _Dir | None = None
-        self._parts: _Dir | None = None
+        self._state: Descriptor | None = None
+        self._parts: Descriptor | None = None
 
     @classmethod
     def open(cls, root: Path, mount_path: str, ownership: Ownership, create: bool = True) -> Self:
@@ -108,7 +103,7 @@ class Volume:
             raise UsageError("reading", f"--mount-path {mount_path!r}", "it leads out of the mount root")
         path = root.joinpath(*names)
         try:
-            current = _Dir(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            current = Descriptor(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             fix = "mount the volume there, or make the directory"
             raise VolumeError("opening the mount root", str(root), _reason(error), fix) from None
@@ -130,7 +125,7 @@ class Volume:
             self._state = self._step(self._target, STATE, create=True)
             self._parts = self._step(self._state, PARTS, create=True)
             self._probe()
-            self._own_directory(self._target.fd, str(self.path))
+            self._own_directory(self._target, str(self.path))
 
     def _probe(self) -> None:
         name = f"{self._nonce}.probe"
@@ -145,29 +140,29 @@ class Volume:
     @property
     def _in_parts(self) -> int:
         assert self._parts is not None, "prepare() first"
-        return self._parts.fd
+        return self._parts
 
     # Directories
 
-    def _step(self, parent: _Dir, name: str, create: bool) -> _Dir:
+    def _step(self, parent: Descriptor, name: str, create: bool) -> Descriptor:
         try:
-            return _Dir(os.open(name, _DIRECTORY, dir_fd=parent.fd))
+            return Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
         except FileNotFoundError:
             if not create:
                 raise
         made = False
         with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent.fd)
+            os.mkdir(name, 0o700, dir_fd=parent)
             made = True
-        directory = _Dir(os.open(name, _DIRECTORY, dir_fd=parent.fd))
+        directory = Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
         if made:
-            self._own_directory(directory.fd, name)
+            self._own_directory(directory, name)
         return directory
 
     def _own_directory(self, fd: int, name: str) -> None:
         self._own(fd, self.ownership.directory_mode, f"the directory {name}")
 
-    def _dir(self, path: str, create: bool = True) -> _Dir:
+    def _dir(self, path: str, create: bool = True) -> Descriptor:
         """The directory `path` below the target ("" for the target), through no symlink."""
         if not path:
             return self._target
@@ -178,7 +173,7 @@ class Volume:
         parent, _, name = path.rpartition("/")
         directory = self._step(self._dir(parent, create), name, create)
         with self._lock:
-            self._dirs[path] = directory
+            directory = self._dirs.setdefault(path, directory)
             if len(self._dirs) > _OPEN_DIRS:
                 self._dirs.popitem(last=False)
         return directory
@@ -193,7 +188,7 @@ class Volume:
         """
         parent, _, name = path.rpartition("/")
         try:
-            return os.stat(name, dir_fd=self._dir(parent, create=False).fd, follow_symlinks=False)
+            return os.stat(name, dir_fd=self._dir(parent, create=False), follow_symlinks=False)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -206,7 +201,7 @@ class Volume:
     def link_target(self, path: str) -> str:
         """Where the symlink at a path points."""
         parent, _, name = path.rpartition("/")
-        return os.readlink(name, dir_fd=self._dir(parent, create=False).fd)
+        return os.readlink(name, dir_fd=self._dir(parent, create=False))
 
     def owned(self, found: os.stat_result, executable: bool) -> bool:
         """Whether owner and mode are as asked for."""
@@ -222,7 +217,7 @@ class Volume:
         """A descriptor to read a regular file; no symlink is followed. Raises OSError."""
         parent, _, name = path.rpartition("/")
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=self._dir(parent, create=False).fd)
+        return os.open(name, flags, dir_fd=self._dir(parent, create=False))
 
     # Putting files in place
 
@@ -265,13 +260,14 @@ class Volume:
     def place_directory(self, path: str) -> None:
         """Make a directory, its parents too."""
         with writing("making the directory", path):
-            self._own_directory(self._dir(path).fd, path)
+            directory = self._dir(path)
+            self._own_directory(directory, path)
 
     def stamp(self, path: str, executable: bool) -> None:
         """Give a file, directory or symlink that is in place the owner and mode asked for."""
         parent, _, name = path.rpartition("/")
         with writing("changing the owner of", path):
-            directory = self._dir(parent, create=False).fd
+            directory = self._dir(parent, create=False)
             if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
                 self._chown(name, path, directory)
                 return
@@ -288,7 +284,7 @@ class Volume:
         parent, _, name = path.rpartition("/")
         with writing("deleting", path):
             try:
-                directory = self._dir(parent, create=False).fd
+                directory = self._dir(parent, create=False)
                 try:
                     os.unlink(name, dir_fd=directory)
                 except IsADirectoryError:
@@ -307,14 +303,14 @@ class Volume:
                 self._dirs.pop(path, None)
             parent, _, name = path.rpartition("/")
             try:
-                os.rmdir(name, dir_fd=self._dir(parent, create=False).fd)
+                os.rmdir(name, dir_fd=self._dir(parent, create=False))
             except OSError:
                 return
             path = parent
 
     def _rename(self, name: str, path: str) -> None:
         parent, _, leaf = path.rpartition("/")
-        os.rename(name, leaf, src_dir_fd=self._in_parts, dst_dir_fd=self._dir(parent).fd)
+        os.rename(name, leaf, src_dir_fd=self._in_parts, dst_dir_fd=self._dir(parent))
 
     def _temporary(self) -> str:
         return f"{self._nonce}-{next(self._serial)}.tmp"
@@ -360,7 +356,7 @@ class Volume:
     def _chown(self, name: str, path: str, directory: int | None = None) -> None:
         uid, gid = self.ownership.uid, self.ownership.gid
         try:
-            os.chown(name, uid, gid, dir_fd=directory or self._in_parts, follow_symlinks=False)
+            os.chown(name, uid, gid, dir_fd=self._in_parts if directory is None else directory, follow_symlinks=False)
         except PermissionError as error:
             if self.ownership.policy == "require":
                 raise self._refused(path, f"cannot give it to {uid}:{gid} ({_reason(error)})") from None
@@ -376,7 +372,7 @@ class Volume:
 
     def check_space(self, size: int, files: int) -> None:
         """Raise NoSpaceError where so many bytes and files do not fit."""
-        found = os.fstatvfs(self._target.fd)
+        found = os.fstatvfs(self._target)
         free = found.f_bavail * found.f_frsize
         where = str(self.path)
         if size + min(_MARGIN, size // 8) > free:
@@ -389,21 +385,18 @@ class Volume:
     def sync(self) -> None:
         """Everything written to the volume so far is on its disk when this returns (Linux syncfs)."""
         with writing("syncing", str(self.path)):
-            if _libc.syncfs(self._target.fd) != 0:
+            if _libc.syncfs(int(self._target)) != 0:
                 number = ctypes.get_errno()
                 raise OSError(number, os.strerror(number))
 
     # State: files in .dsload, and partial files in .dsload/parts
 
-    def open_partial(self, name: str) -> tuple[int, int]:
+    def open_partial(self, name: str) -> tuple[Descriptor, Descriptor]:
         """Descriptors of a partial file and of its journal, created where they are not there."""
         with writing("opening the partial file of", name):
-            data = os.open(name, _CREATE, 0o600, dir_fd=self._in_parts)
-            try:
-                return data, os.open(f"{name}.journal", _CREATE | os.O_APPEND, 0o600, dir_fd=self._in_parts)
-            except BaseException:
-                os.close(data)
-                raise
+            data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
+            journal = os.open(f"{name}.journal", _CREATE | os.O_APPEND, 0o600, dir_fd=self._in_parts)
+            return data, Descriptor(journal)
 
     def partials(self) -> dict[str, int]:
         """The partial files that are there, with the bytes that they occupy."""
@@ -430,7 +423,7 @@ class Volume:
         parent, _, leaf = name.rpartition("/")
         if parent:
             directory = self._step(directory, parent, create=False)
-        return os.open(leaf, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory.fd)
+        return os.open(leaf, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory)
 
     @contextlib.contextmanager
     def replace_state(self, name: str) -> Iterator[int]:
@@ -448,15 +441,15 @@ class Volume:
                 raise
             finally:
                 os.close(fd)
-            os.rename(temporary, name, src_dir_fd=self._in_parts, dst_dir_fd=self._state.fd)
-            os.fsync(self._state.fd)
+            os.rename(temporary, name, src_dir_fd=self._in_parts, dst_dir_fd=self._state)
+            os.fsync(self._state)
 
     def remove_state(self, name: str) -> None:
         """Delete a file below .dsload, for good; it may be missing."""
         with writing("deleting", f"{STATE}/{name}"), contextlib.suppress(FileNotFoundError):
             directory = self._step(self._target, STATE, create=False)
-            os.unlink(name, dir_fd=directory.fd)
-            os.fsync(directory.fd)
+            os.unlink(name, dir_fd=directory)
+            os.fsync(directory)
 
     def scratch(self) -> int:
         """A descriptor of a nameless file on the volume, for sorting."""

@@ -231,14 +231,14 @@ class _Chain:
             fix = "the secrets directory needs both files, or neither"
             raise UsageError("reading the secrets", "access-key and secret-key", "only one of them is there", fix)
         if self._secrets.access_key:
-            fixed = (self._secrets.access_key, self._secrets.secret_key, self._secrets.session_token)
-            return lambda: fixed
-        environment = tuple(os.environ.get(f"AWS_{name}", "") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
-        if all(environment):  # the first link of the chain, without botocore's import
-            token = os.environ.get("AWS_SESSION_TOKEN", "")
-            hide(environment[1])
-            hide(token)
-            return lambda: (*environment, token)
+            mounted = (self._secrets.access_key, self._secrets.secret_key, self._secrets.session_token)
+            return lambda: mounted
+        key, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+        if key and secret:  # the first link of the chain, without botocore's import
+            environment = (key, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
+            hide(secret)
+            hide(environment[2])
+            return lambda: environment
         return _from_botocore()
 
     def region(self) -> str:

@@ -177,13 +177,9 @@ class BigFile:
             self._begin_digest()
         self.partial.arrived(start, end)
         self.partial.secure(start, end)
-        if self._digest is None:
-            self.partial.drop_cache(start, end)
+        hashed = self._digest.position_after(start) if self._digest else end
+        self.partial.drop_cache(start, min(end, hashed))
         self.advance()
-        self.partial.drop_cache(start, min(end, self._hashed_to(start)))
-
-    def _hashed_to(self, start: int) -> int:
-        return self._digest.position_after(start) if self._digest else start
 
     def advance(self) -> None:
         """Hash what is there and not hashed yet."""
@@ -217,8 +213,7 @@ class BigFile:
         entry = self.entry
         mtime = self.transfer.volume.adopt(self.name, self.partial.fd, entry.path, entry.executable)
         size = self.partial.size
-        self.partial.close()
-        self.transfer.placed(self, size, actual, mtime, verified=self.checksum is not None)
+        self.transfer.placed(entry, size, actual, mtime, verified=self.checksum is not None)
 
 
 def mismatch(where: str, stated: Checksum, actual: Checksum) -> IntegrityError:

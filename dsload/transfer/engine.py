@@ -56,7 +56,6 @@ class Transfer:
         self._entries: deque[Entry] = deque()
         self._gets: deque[Exchange] = deque()
         self._reads: deque[PartRead | Entry] = deque()
-        self._open: set[BigFile] = set()
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._change = threading.Condition()
@@ -94,10 +93,12 @@ class Transfer:
             else:
                 (small if is_small(entry) else large).append(entry)
         large.sort(key=lambda entry: entry.size, reverse=True)
-        http: dict[int, bool] = {}
+        http: dict[type, bool] = {}  # isinstance of a protocol is slow
         for entry in (*large, *small):
-            is_http = http.setdefault(id(entry.reader), isinstance(entry.reader, HttpReader))
-            (self._entries if is_http else self._reads).append(entry)
+            kind = type(entry.reader)
+            if kind not in http:
+                http[kind] = isinstance(entry.reader, HttpReader)
+            (self._entries if http[kind] else self._reads).append(entry)
         self._left = len(large) + len(small)
 
     def _wait(self, watch: Callable[[], None]) -> None:
@@ -109,14 +110,14 @@ class Transfer:
             raise self._error
 
     def _stop(self) -> None:
-        self.stopped = True
+        with self._change:
+            self.stopped = True
+            self._change.notify_all()
         self.client.close()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
-        for file in self._open:
-            file.partial.close()
 
     def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=f"dsload{work.__name__}", daemon=True)
@@ -136,16 +137,11 @@ class Transfer:
                 entry = self._entries.popleft()
                 if is_small(entry):
                     return SmallGet(self, entry)
-                if exchange := self._open_file(entry).start():
+                if exchange := BigFile(self, entry).start():
                     return exchange
             except Exception as error:
                 self.fail(error)
         return None
-
-    def _open_file(self, entry: Entry) -> BigFile:
-        file = BigFile(self, entry)
-        self._open.add(file)
-        return file
 
     def queue_gets(self, exchanges: Iterable[Exchange]) -> None:
         """Exchanges to run before any other file is begun."""
@@ -183,7 +179,7 @@ class Transfer:
                 raise ChangedError("reading", self.where(work), why, "run the same command again")
             self.later(lambda: self.place_small(work, data, None, refetch=False))
         else:
-            self._open_file(work).start()
+            BigFile(self, work).start()
 
     def read(self, entry: Entry, reader: BytesReader, start: int, end: int) -> bytes:
         """Bytes of an entry, tried again within the budget."""
@@ -220,8 +216,7 @@ class Transfer:
         if stated is None and response is not None:
             stated = entry.reader.stated(entry, response)  # type: ignore[union-attr]
         if self.verify and stated and stated.parts > 1 and not stated.part_size:
-            file = self._open_file(replace(entry, checksum=stated))
-            if exchange := file.start():
+            if exchange := BigFile(self, replace(entry, checksum=stated)).start():
                 self.queue_gets([exchange])
             return
         actual = checksum.of_bytes(data, stated) if self.verify else None
@@ -232,14 +227,10 @@ class Transfer:
             self.queue_gets([SmallGet(self, entry, refetch=True)])
             return
         mtime = self.volume.place(entry.path, data, entry.executable)
-        self._row(entry, len(data), actual, mtime, verified=stated is not None)
+        self.placed(entry, len(data), actual, mtime, verified=stated is not None)
 
-    def placed(self, file: BigFile, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:
-        """A big file is in place."""
-        self._open.discard(file)
-        self._row(file.entry, size, actual, mtime, verified)
-
-    def _row(self, entry: Entry, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:
+    def placed(self, entry: Entry, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:
+        """A file is in place: note it."""
         row = Row(entry.path, size, str(actual or ""), entry.version, mtime)
         if self.inventory.append(row):
             self.later(self.inventory.sync)

@@ -77,8 +77,8 @@ class Partial:
     """The bytes of one file that is not whole yet.
 
     Args:
-        data: descriptor of the partial file, open for reading and writing.
-        journal: descriptor of its journal, open for reading and appending.
+        data: descriptor of the partial file, open for reading and writing; it closes itself.
+        journal: descriptor of its journal, open for reading and appending; likewise.
         size: of the whole file in bytes, -1 where it is not known.
     """
 
@@ -159,11 +159,6 @@ class Partial:
         """Take bytes out of the page cache: a dirty page is sent to the volume, a clean one leaves."""
         if end > start:
             os.posix_fadvise(self.fd, start, end - start, os.POSIX_FADV_DONTNEED)
-
-    def close(self) -> None:
-        """Close the descriptors; the bytes stay for the next run."""
-        os.close(self.fd)
-        os.close(self._journal)
 
     def _append(self, record: dict[str, object]) -> None:
         os.write(self._journal, json.dumps(record).encode() + b"\n")

