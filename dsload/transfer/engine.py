@@ -24,6 +24,7 @@ from dsload.volume import Volume, from_oserror
 
 FINISHERS = 4
 READERS = 8
+BACKLOG = 32  # tasks
 
 
 class Transfer:
@@ -201,14 +202,23 @@ class Transfer:
         """Run a task on a finisher's thread."""
         self._tasks.put(task)
 
+    def soon(self, task: Callable[[], None]) -> None:
+        """Like later(); but where the finishers lag behind, on this thread, so that memory stays bounded."""
+        if self._tasks.qsize() < BACKLOG:
+            self.later(task)
+        else:
+            self._perform(task)
+
     def _finisher(self) -> None:
         while task := self._tasks.get():
-            if self.stopped:
-                continue
-            try:
-                task()
-            except Exception as error:
-                self.fail(error)
+            if not self.stopped:
+                self._perform(task)
+
+    def _perform(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception as error:
+            self.fail(error)
 
     def place_small(self, entry: Entry, data: bytes, response: Response | None, refetch: bool) -> None:
         """Verify a small file and put it in place; wrong content is fetched once more."""

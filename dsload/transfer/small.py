@@ -54,7 +54,7 @@ class SmallGet(Exchange):
         transfer.client.budget.renew()
         data, entry, response, refetch = b"".join(self._chunks), self._entry, self._response, self._refetch
         self._chunks = []
-        transfer.later(lambda: transfer.place_small(entry, data, response, refetch))
+        transfer.soon(lambda: transfer.place_small(entry, data, response, refetch))
 
     def failed(self, failure: Failure) -> None:
         transfer = self._transfer
