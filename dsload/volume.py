@@ -35,6 +35,7 @@ PARTS = "parts"
 _OPEN_DIRS = 256
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
 _MARGIN = 16 << 20  # bytes left free for directories and state
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -345,7 +346,9 @@ class Volume:
                     f"where {wanted.uid}:{wanted.gid} {mode:04o} was asked for"
                 )
                 raise self._refused(what, why)
-        except PermissionError as error:
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
             if wanted.policy == "require":
                 why = f"cannot give it to {wanted.uid}:{wanted.gid} with mode {mode:04o} ({_reason(error)})"
                 raise self._refused(what, why) from None
@@ -357,7 +360,9 @@ class Volume:
         uid, gid = self.ownership.uid, self.ownership.gid
         try:
             os.chown(name, uid, gid, dir_fd=self._in_parts if directory is None else directory, follow_symlinks=False)
-        except PermissionError as error:
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
             if self.ownership.policy == "require":
                 raise self._refused(path, f"cannot give it to {uid}:{gid} ({_reason(error)})") from None
 

@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from dsload.errors import DsloadError, NotFoundError, RefusedError, UnsafePathError, UsageError
 from dsload.fetchers.base import Context
@@ -77,7 +77,7 @@ class S3:
             if token:
                 query["continuation-token"] = token
             page = _parse(self._ask("", query), str(self._source))
-            decode = unquote if page.findtext("EncodingType") == "url" else str
+            decode = unquote_plus if page.findtext("EncodingType") == "url" else str
             for item in page.iterfind("Contents"):
                 key = decode(item.findtext("Key") or "")
                 etag = (item.findtext("ETag") or "").strip('"')

@@ -318,7 +318,6 @@ class _Lane:
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         curl.setopt(pycurl.TCP_KEEPALIVE, 1)
         curl.setopt(pycurl.BUFFERSIZE, 512 * 1024)
@@ -352,6 +351,7 @@ class _Lane:
         else:
             curl.setopt(pycurl.HTTPGET, 1)
         headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
+        curl.setopt(pycurl.PATH_AS_IS, 0 if request.sign else 1)  # libcurl signs no path as it is
         if sign := request.sign:
             curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{sign.region}:s3")
             curl.setopt(pycurl.USERNAME, sign.access_key)

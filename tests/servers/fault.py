@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from tests.servers.orders import BEFORE_HEAD, OK, PIECE, Body, Fault, File, Virtual, digest, status
 from tests.servers.process import LOOPBACK, wait_until
@@ -77,7 +77,7 @@ class FaultServer(LoopbackServer):
         self, path: str, body: Body, *, etag: str | None = "", headers: Mapping[str, str] | None = None,
         modified: str | None = "",
     ) -> str:  # fmt: skip
-        """Serve `body` under the path (decoded, with a leading slash), and return its URL path unquoted.
+        """Serve `body` under the path (decoded, with a leading slash), and return its URL.
 
         Args:
             etag: with its quotes; by default made of the content, None for none.
@@ -92,7 +92,7 @@ class FaultServer(LoopbackServer):
             if modified == "":
                 modified = formatdate(FIRST_MODIFIED + 60 * nth, usegmt=True)
             self._files[path] = File(body, etag, modified, dict(headers or {}))
-        return self.url + path
+        return self.url + quote(path, errors="surrogateescape")
 
     def remove(self, path: str) -> None:
         """Serve the path no longer."""
@@ -206,7 +206,7 @@ class FaultServer(LoopbackServer):
             headers["Transfer-Encoding"] = "chunked"
         elif answer.status not in (204, 304):
             headers["Content-Length"] = str(stop - answer.start)
-        headers |= answer.headers | fault.headers
+        headers |= answer.headers | dict(fault.headers)
         request.status = answer.status
         if fault.cut and fault.after == BEFORE_HEAD and not self._cut(connection, fault):
             return False

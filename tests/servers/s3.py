@@ -39,6 +39,7 @@ class S3(Server):
 
     access_key, secret_key, region = ACCESS_KEY, SECRET_KEY, REGION
     port: int
+    s3: Any
 
     @property
     def endpoint(self) -> str:

@@ -103,7 +103,7 @@ def test_fault_server_ranges_and_preconditions(fault: FaultServer) -> None:
 
 
 def test_fault_server_keeps_connections_and_records(fault: FaultServer) -> None:
-    fault.put("/a b?", b"x" * 1000)
+    assert fault.put("/a b?", b"x" * 1000) == f"{fault.url}/a%20b%3F"
     with closing(http.client.HTTPConnection("127.0.0.1", fault.port)) as connection:
         for _ in range(2):
             connection.request("GET", "/a%20b%3F?q=1", headers={"X-Y": "z"})
