@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dsload.transfer.engine import Transfer
 
 _TELL = 1 << 20  # bytes between two notes of progress
-_HASH = 8 << 20  # bytes between two calls to the hashers
-_BLOCK = 4 << 20  # bytes a BytesReader is asked for at a time
+_SAVE = 8 << 20  # bytes of a part between two syncs: what a kill costs each connection at most
+_READ = 4 << 20  # bytes a BytesReader is asked for at a time
 
 
 class BigFile:
@@ -81,7 +81,7 @@ class BigFile:
             return None
         self._parts = missing if self.streaming else split(missing, self.transfer.workers)
         if isinstance(self.entry.reader, BytesReader):
-            self.transfer.queue_reads([PartRead(self, *part) for part in self._parts])
+            self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in self._parts])
             return None
         return PartGet(self, *self._parts[0])
 
@@ -158,7 +158,7 @@ class BigFile:
         size = self.partial.size
         self._parts = [(0, size)] if self.streaming else split([(0, size)], self.transfer.workers)
         if isinstance(self.entry.reader, BytesReader):
-            self.transfer.queue_reads([PartRead(self, *part) for part in self._parts])
+            self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in self._parts])
         else:
             self.transfer.queue_gets([PartGet(self, *self._parts[0])])
 
@@ -168,14 +168,17 @@ class BigFile:
 
     # When parts are there; on the finishers' threads
 
-    def part_done(self, start: int, end: int, epoch: int) -> None:
-        """A part is written: make it safe, hash on, and finish the file if this was the last."""
+    def stream_done(self, size: int, epoch: int) -> None:
+        """A stream has ended, and with it the size of its file is known."""
+        if epoch == self.epoch and self.partial.size < 0:
+            self.partial.size = size
+            self._begin_digest()
+        self.save(0, size, epoch)
+
+    def save(self, start: int, end: int, epoch: int) -> None:
+        """Bytes are written: make them safe, hash on, and finish the file if these were the last."""
         if epoch != self.epoch:
             return
-        if self.partial.size < 0:
-            self.partial.size = end
-            self._begin_digest()
-        self.partial.arrived(start, end)
         self.partial.secure(start, end)
         hashed = self._digest.position_after(start) if self._digest else end
         self.partial.drop_cache(start, min(end, hashed))
@@ -260,12 +263,12 @@ class _Head(Exchange):
 class PartGet(Exchange):
     """A range of a file by HTTP; goes on from where it broke off."""
 
-    __slots__ = ("_asked_hash", "_end", "_epoch", "_file", "_position", "_start", "_told")
+    __slots__ = ("_end", "_epoch", "_file", "_position", "_saved", "_told")
 
     def __init__(self, file: BigFile, start: int, end: int) -> None:
         super().__init__()
-        self._file, self._start, self._end, self._epoch = file, start, end, file.epoch
-        self._position = self._told = self._asked_hash = start
+        self._file, self._end, self._epoch = file, end, file.epoch
+        self._position = self._told = self._saved = start
 
     def request(self) -> Request:
         file = self._file
@@ -283,7 +286,7 @@ class PartGet(Exchange):
         self._alive()
         if self._file.streaming:
             self._file.rewind()
-            self._position = self._told = self._asked_hash = 0
+            self._position = self._told = self._saved = 0
         self._file.check(response, self._position)
         if self._file.streaming:
             self._end = self._file.entry.size
@@ -310,9 +313,14 @@ class PartGet(Exchange):
             file.transfer.client.budget.renew()
             self.attempt = 0
         self._told = self._position
-        if self._told - self._asked_hash >= _HASH:
-            self._asked_hash = self._told
-            file.transfer.later(file.advance)
+        if self._told - self._saved >= _SAVE:
+            self._save()
+
+    def _save(self) -> None:
+        """Have what was written since the last time synced and hashed; a stream cannot resume, it is only hashed."""
+        file, start, end, epoch = self._file, self._saved, self._told, self._epoch
+        self._saved = end
+        file.transfer.later(file.advance if file.streaming else lambda: file.save(start, end, epoch))
 
     def end(self) -> None:
         if self._epoch != self._file.epoch:
@@ -321,8 +329,11 @@ class PartGet(Exchange):
             self.failed(Failure("the connection ended before the file did"))
             return
         self._tell()
-        start, end, epoch = self._start, self._position, self._epoch
-        self._file.transfer.later(lambda: self._file.part_done(start, end, epoch))
+        file, size, epoch = self._file, self._position, self._epoch
+        if file.streaming:
+            file.transfer.later(lambda: file.stream_done(size, epoch))
+        else:
+            self._save()
 
     def failed(self, failure: Failure) -> None:
         if self._epoch != self._file.epoch or self._file.transfer.stopped:
@@ -344,31 +355,30 @@ class PartGet(Exchange):
 class PartRead:
     """A range of a file by a BytesReader; runs on a reader's thread."""
 
-    def __init__(self, file: BigFile, start: int, end: int) -> None:
-        self._file, self._start, self._end, self._epoch = file, start, end, file.epoch
+    def __init__(self, file: BigFile, reader: BytesReader, start: int, end: int) -> None:
+        self._file, self._reader, self._start, self._end, self._epoch = file, reader, start, end, file.epoch
 
     def run(self) -> None:
         """Read the range block by block. Raises DsloadError."""
-        file, position = self._file, self._start
-        reader = file.entry.reader
-        assert isinstance(reader, BytesReader)
+        file, position, epoch = self._file, self._start, self._epoch
         while self._end < 0 or position < self._end:
-            if self._epoch != file.epoch or file.transfer.stopped:
+            if epoch != file.epoch or file.transfer.stopped:
                 return
-            stop = position + _BLOCK if self._end < 0 else min(position + _BLOCK, self._end)
-            chunk = file.transfer.read(file.entry, reader, position, stop)
+            stop = position + _READ if self._end < 0 else min(position + _READ, self._end)
+            chunk = file.transfer.read(file.entry, self._reader, position, stop)
             if not chunk:
                 break
             file.partial.write(chunk, position)
             file.partial.arrived(position, position + len(chunk))
-            position += len(chunk)
             file.transfer.progress.received(len(chunk), file.entry.path)
             file.transfer.client.budget.renew()
-            file.transfer.later(file.advance)
+            start, position = position, position + len(chunk)
+            if not file.streaming:
+                file.save(start, position, epoch)
         if position < self._end:
             raise file.changed(f"it ends at {position:,} bytes, {file.entry.size:,} were listed")
-        start, epoch = self._start, self._epoch
-        file.transfer.later(lambda: file.part_done(start, position, epoch))
+        if file.streaming:
+            file.stream_done(position, epoch)
 
 
 def _validator(response: Response) -> str:
