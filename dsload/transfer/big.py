@@ -332,7 +332,7 @@ class PartGet(Exchange):
         file, size, epoch = self._file, self._position, self._epoch
         if file.streaming:
             file.transfer.later(lambda: file.stream_done(size, epoch))
-        else:
+        elif self._told > self._saved:
             self._save()
 
     def failed(self, failure: Failure) -> None:

@@ -1,0 +1,52 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: help demo test check bench image clean
+
+help:
+	@echo "make demo    load a model from an embedded server, kill it half-way, resume, verify"
+	@echo "make test    the whole suite"
+	@echo "make check   ruff, mypy --strict, import-linter"
+	@echo "make bench   speed and memory beside s5cmd, rclone, curl and aria2c"
+	@echo "make image   the container image, with podman, buildah or docker"
+
+$(BIN)/dsload: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/dev: $(BIN)/dsload
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/dev
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
+demo: $(BIN)/dsload
+	$(BIN)/python examples/demo.py demo-volume
+
+test: $(VENV)/dev
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=worksteal
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks
+
+CONTAINER_TOOL := $(firstword $(foreach tool,podman buildah docker,$(if $(shell command -v $(tool)),$(tool))))
+BASE ?= docker.io/library/python:3.13-slim
+TAG ?= dsload:latest
+
+image:
+	@test -n "$(CONTAINER_TOOL)" || { echo "make image needs podman, buildah or docker" >&2; exit 1; }
+	$(CONTAINER_TOOL) build --file Containerfile --build-arg BASE=$(BASE) --tag $(TAG) .
+
+clean:
+	rm -rf $(VENV) demo-volume .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
