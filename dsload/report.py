@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +24,14 @@ class Progress:
         self.files_total = self.bytes_total = 0
         self.moved = self.resumed = self.retries = self.unverified = 0
         self.large: list[tuple[str, int]] = []
+        self.phase = "listing"
         self._retry_line = 0.0
 
     def expect(self, files: int, size: int) -> None:
-        """How much there is to load."""
+        """How much there is to load; what was counted of an earlier listing no longer counts."""
         with self._lock:
-            self.files_total, self.bytes_total = files, size
+            self.files_total, self.bytes_total, self.phase = files, size, "loading"
+            self.files = self.bytes = 0
 
     def resume(self, size: int) -> None:
         """Bytes of a file that an earlier run left."""
@@ -113,64 +115,49 @@ def _line(progress: Progress, rate: float, elapsed: float) -> str:
 @contextlib.contextmanager
 def _bar(progress: Progress, stream: TextIO) -> Iterator[None]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
+    from rich.file_proxy import FileProxy
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.fields[files]}"),
-        BarColumn(bar_width=None),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(file=stream)
+    what = TextColumn("{task.description}")
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (what, BarColumn(bar_width=None), DownloadColumn(binary_units=True), rate, TimeRemainingColumn())
     stop = threading.Event()
-    with Bar(*columns, console=console, expand=True, transient=True) as bar, _above(bar.console):
-        task = bar.add_task("", total=None, files="")
+    with Bar(*columns, console=Console(file=stream), expand=True, transient=True) as bar:
+        task = bar.add_task(progress.phase, total=None, rate="")
 
         def refresh() -> None:
-            bar.update(
-                task,
-                completed=progress.bytes,
-                total=progress.bytes_total or None,
-                files=f"{progress.files:,}/{progress.files_total:,} files",
-            )
+            files = f"{progress.files:,}/{progress.files_total:,} files" if progress.files_total else progress.phase
+            total, speed = progress.bytes_total or None, bar.tasks[0].speed
+            shown = f"{human(speed)}/s" if speed else ""
+            bar.update(task, description=files, completed=progress.bytes, total=total, rate=shown)
 
         def run() -> None:
             while not stop.wait(0.1):
                 refresh()
 
         thread = threading.Thread(target=run, name="dsload-progress", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            refresh()
+        with _logs_to(cast(TextIO, FileProxy(bar.console, stream))):
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()
+                refresh()
 
 
 @contextlib.contextmanager
-def _above(console: Any) -> Iterator[None]:
+def _logs_to(stream: TextIO) -> Iterator[None]:
     """Log lines go above the bar, not through it."""
-    handlers = [
-        handler for handler in logging.getLogger("dsload").handlers if isinstance(handler, logging.StreamHandler)
-    ]
-    streams = [handler.setStream(console.file) for handler in handlers]
+    found = logging.getLogger("dsload").handlers
+    before = [(handler, handler.setStream(stream)) for handler in found if isinstance(handler, logging.StreamHandler)]
     try:
         yield
     finally:
-        for handler, stream in zip(handlers, streams, strict=True):
-            if stream is not None:
-                handler.setStream(stream)
+        for handler, old in before:
+            if old is not None:
+                handler.setStream(old)
 
 
 @dataclass(slots=True)
