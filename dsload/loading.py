@@ -124,6 +124,7 @@ def _round(
                 return _fill(report, plan, progress, loaded=0)
             _preflight(volume, plan)
             inventory.begin(header)
+            volume.own_target()
             transfer = Transfer(client, volume, inventory, progress, settings.verify, str(source))
             _carry_out(plan, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
             _fill(report, plan, progress, loaded=len(plan.load))

@@ -34,6 +34,7 @@ STATE = ".dsload"
 PARTS = "parts"
 _OPEN_DIRS = 256
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
 _MARGIN = 16 << 20  # bytes left free for directories and state
@@ -126,6 +127,10 @@ class Volume:
             self._state = self._step(self._target, STATE, create=True)
             self._parts = self._step(self._state, PARTS, create=True)
             self._probe()
+
+    def own_target(self) -> None:
+        """Give the target directory itself its owner and mode; with the lease held, as another load may own it."""
+        with writing("changing the owner of", str(self.path)):
             self._own_directory(self._target, str(self.path))
 
     def _probe(self) -> None:
@@ -172,12 +177,19 @@ class Volume:
                 self._dirs.move_to_end(path)
                 return found
         parent, _, name = path.rpartition("/")
+        _check_name(name)
         directory = self._step(self._dir(parent, create), name, create)
         with self._lock:
             directory = self._dirs.setdefault(path, directory)
             if len(self._dirs) > _OPEN_DIRS:
                 self._dirs.popitem(last=False)
         return directory
+
+    def _locate(self, path: str, create: bool = False) -> tuple[Descriptor, str]:
+        """The directory that a path lies in, and its name there. Raises UnsafePathError for a name such as `..`."""
+        parent, _, name = path.rpartition("/")
+        _check_name(name)
+        return self._dir(parent, create), name
 
     # Looking
 
@@ -187,9 +199,9 @@ class Volume:
         Raises:
             UnsafePathError: a symlink or a file is where one of its directories should be.
         """
-        parent, _, name = path.rpartition("/")
         try:
-            return os.stat(name, dir_fd=self._dir(parent, create=False), follow_symlinks=False)
+            directory, name = self._locate(path)
+            return os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -201,8 +213,8 @@ class Volume:
 
     def link_target(self, path: str) -> str:
         """Where the symlink at a path points."""
-        parent, _, name = path.rpartition("/")
-        return os.readlink(name, dir_fd=self._dir(parent, create=False))
+        directory, name = self._locate(path)
+        return os.readlink(name, dir_fd=directory)
 
     def owned(self, found: os.stat_result, executable: bool) -> bool:
         """Whether owner and mode are as asked for."""
@@ -216,9 +228,8 @@ class Volume:
 
     def open_file(self, path: str) -> int:
         """A descriptor to read a regular file; no symlink is followed. Raises OSError."""
-        parent, _, name = path.rpartition("/")
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=self._dir(parent, create=False))
+        directory, name = self._locate(path)
+        return os.open(name, _READ, dir_fd=directory)
 
     # Putting files in place
 
@@ -266,13 +277,12 @@ class Volume:
 
     def stamp(self, path: str, executable: bool) -> None:
         """Give a file, directory or symlink that is in place the owner and mode asked for."""
-        parent, _, name = path.rpartition("/")
         with writing("changing the owner of", path):
-            directory = self._dir(parent, create=False)
+            directory, name = self._locate(path)
             if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
                 self._chown(name, path, directory)
                 return
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            fd = os.open(name, _READ, dir_fd=directory)
             try:
                 is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
                 mode = self.ownership.directory_mode if is_directory else self.ownership.file_mode(executable)
@@ -282,10 +292,9 @@ class Volume:
 
     def remove(self, path: str) -> None:
         """Delete a file or symlink, or a directory that is empty; then the directories that this leaves empty."""
-        parent, _, name = path.rpartition("/")
         with writing("deleting", path):
             try:
-                directory = self._dir(parent, create=False)
+                directory, name = self._locate(path)
                 try:
                     os.unlink(name, dir_fd=directory)
                 except IsADirectoryError:
@@ -296,22 +305,22 @@ class Volume:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                     return
                 raise
-            self._prune(parent)
+            self._prune(path.rpartition("/")[0])
 
     def _prune(self, path: str) -> None:
         while path:
             with self._lock:
                 self._dirs.pop(path, None)
-            parent, _, name = path.rpartition("/")
             try:
-                os.rmdir(name, dir_fd=self._dir(parent, create=False))
+                directory, name = self._locate(path)
+                os.rmdir(name, dir_fd=directory)
             except OSError:
                 return
-            path = parent
+            path = path.rpartition("/")[0]
 
     def _rename(self, name: str, path: str) -> None:
-        parent, _, leaf = path.rpartition("/")
-        os.rename(name, leaf, src_dir_fd=self._in_parts, dst_dir_fd=self._dir(parent))
+        directory, leaf = self._locate(path, create=True)
+        os.rename(name, leaf, src_dir_fd=self._in_parts, dst_dir_fd=directory)
 
     def _temporary(self) -> str:
         return f"{self._nonce}-{next(self._serial)}.tmp"
@@ -368,8 +377,8 @@ class Volume:
 
     def _refused(self, what: str, why: str) -> OwnershipError:
         fix = (
-            "export the volume with no_root_squash, or run as the owner "
-            f"(--mount-uid {os.geteuid()} --mount-gid {os.getegid()}), or choose --ownership try or skip"
+            f"export the volume with no_root_squash, or run as {self.ownership.uid}:{self.ownership.gid}, "
+            "or ask for your own by --mount-uid and --mount-gid, or choose --ownership try"
         )
         return OwnershipError("setting the owner of", f"{what} in {self.path}", why, fix)
 
@@ -419,7 +428,7 @@ class Volume:
         kept = keep | {f"{name}.journal" for name in keep} | {"files.jsonl"}
         for name in os.listdir(self._in_parts):
             if name not in kept:
-                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                with contextlib.suppress(OSError):  # what cannot be deleted harms nobody
                     os.unlink(name, dir_fd=self._in_parts)
 
     def open_state(self, name: str, flags: int) -> int:
@@ -462,6 +471,11 @@ class Volume:
         fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
         os.unlink(name, dir_fd=self._in_parts)
         return fd
+
+
+def _check_name(name: str) -> None:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise UnsafePathError("opening", repr(name), "this is no name of a file in the target")
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -48,7 +48,7 @@ class S3:
             raise UsageError("reading", str(source), "s3://bucket/path takes neither user nor other query options")
         options = source.options
         anonymous = _flag("anonymous", options.get("anonymous", ""))
-        chain = _Chain(options, context.secrets)
+        chain = _Chain(options, context.secrets, context.client.network.ca_bundle)
         self._keys: Keys = (lambda: None) if anonymous else chain.keys()
         self._region = chain.region()
         self._endpoint = chain.endpoint(self._region)
@@ -221,8 +221,8 @@ class _Chain:
     botocore is imported only where its chain is needed: container, instance, web identity, profiles.
     """
 
-    def __init__(self, options: Mapping[str, str], secrets: Secrets) -> None:
-        self._options, self._secrets = options, secrets
+    def __init__(self, options: Mapping[str, str], secrets: Secrets, ca_bundle: str | None) -> None:
+        self._options, self._secrets, self._ca_bundle = options, secrets, ca_bundle
         self.endpoint_given = bool(self._option("endpoint"))
 
     def keys(self) -> Keys:
@@ -239,7 +239,7 @@ class _Chain:
             hide(secret)
             hide(environment[2])
             return lambda: environment
-        return _from_botocore()
+        return _from_botocore(self._ca_bundle)
 
     def region(self) -> str:
         """The region to sign for."""
@@ -264,12 +264,15 @@ class _Chain:
         return self._options.get(name) or next(filter(None, found), "")
 
 
-def _from_botocore() -> Keys:
+def _from_botocore(ca_bundle: str | None) -> Keys:
     import botocore.exceptions
     import botocore.session
 
     try:
-        credentials = botocore.session.Session().get_credentials()
+        session = botocore.session.Session()
+        if ca_bundle:
+            session.set_config_variable("ca_bundle", ca_bundle)
+        credentials = session.get_credentials()
     except botocore.exceptions.BotoCoreError as error:
         raise UsageError("looking for", "AWS credentials", str(error), "check the profile and environment") from error
     if credentials is None:

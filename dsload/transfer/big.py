@@ -349,7 +349,7 @@ class PartGet(Exchange):
 
     def broke(self, error: Exception) -> None:
         if not isinstance(error, Abandon):
-            self._file.transfer.fail(error)
+            self._file.transfer.fail(error, self._file.entry.path)
 
 
 class PartRead:

@@ -69,6 +69,7 @@ class Transfer:
             watch: called every now and then on this thread; may raise to stop.
         """
         self._sort(entries)
+        self.client.budget.renew()
         try:
             for _ in range(FINISHERS):
                 self._start(self._finisher)
@@ -252,11 +253,11 @@ class Transfer:
 
     # Failing
 
-    def fail(self, error: Exception) -> None:
-        """End the load with this error, unless another came first."""
+    def fail(self, error: Exception, path: str = "the target") -> None:
+        """End the load with this error, unless another came first; path is what was being written."""
         with self._change:
             if self._error is None:
-                self._error = error if not isinstance(error, OSError) else from_oserror(error, "writing", "the target")
+                self._error = from_oserror(error, "writing", path) if isinstance(error, OSError) else error
             self._change.notify_all()
 
     def explain(self, entry: Entry, failure: Failure) -> DsloadError | None:

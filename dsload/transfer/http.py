@@ -439,12 +439,14 @@ class _Lane:
             exchange.end()
         elif self._error is not None:
             exchange.broke(self._error)
-        elif number:
+        elif number and answer.status < 300:
             exchange.failed(Failure(message or f"libcurl error {number}", curl=number, redirected=self._redirected))
         elif answer.status >= 300:
             body = b"".join(answer.error_body)[:ERROR_BODY]
             response = Response(answer.url, answer.status, answer.headers, body)
             reason = f"the server answered {status_text(answer.status)}"
+            if self._hops > REDIRECTS:
+                reason = f"the server redirects more than {REDIRECTS} times"
             exchange.failed(Failure(reason, response=response, redirected=self._redirected))
         else:
             exchange.end()

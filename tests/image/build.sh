@@ -94,7 +94,7 @@ ok "default user 1000, entry point data-loader, working directory $(config .OCIv
     fail "the CA bundle of the image holds other certificates than Debian's"
 # Words of the host's settings that could not be there by chance, in any text file or in the image's configuration
 { cut -f1 "$WORK/folders"; grep -oE '[a-z]+://[^ ,]+' "$HOST/pip.conf" | grep -v '^file:///mnt/'
-  [[ $MIRROR == http://deb.debian.org/* ]] || echo "$MIRROR"; } >"$WORK/words" || true
+  [[ $MIRROR == *://deb.debian.org/* ]] || echo "$MIRROR"; } >"$WORK/words" || true
 if [ -s "$WORK/words" ]; then
     found=$(grep -rIlFf "$WORK/words" "$root/etc" "$root/opt" "$root/usr/local" "$root/var" "$root/workspace" || true)
     [ -z "$found" ] || fail "settings of this host are in the image: $found"
@@ -178,7 +178,9 @@ mount -t tmpfs -o size=16m tmpfs "$root/tmp"
 mount --bind "$cert" "$root/etc/ssl/certs/ca-certificates.crt"
 mount -o remount,ro,bind "$root"
 status=0
-chroot --userspec="$user" --groups=0 "$root" sh -c '! touch /workspace/x 2>/dev/null && cd /workspace && exec "$@"' sh "$@" || status=$?
+chroot --userspec="$user" --groups=0 "$root" sh -c '
+    if touch /workspace/x 2>/dev/null; then echo "the root is writable"; exit 98; fi
+    cd /workspace && exec "$@"' sh "$@" || status=$?
 [ -z "$(ls -A "$root/tmp")" ] || { echo "left in /tmp: $(ls -A "$root/tmp")"; exit 99; }
 exit "$status"
 SH

@@ -9,17 +9,18 @@ import shutil
 import sys
 from pathlib import Path
 
-KEPT = (
-    "index-url extra-index-url find-links no-index trusted-host cert client-cert proxy timeout retries "
-    "default-timeout disable-pip-version-check"
-).split()
+# The settings that say where packages come from; others (user, target, require-virtualenv) would change the build.
+KEPT = {
+    *("index-url", "extra-index-url", "find-links", "no-index", "trusted-host"),
+    *("cert", "client-cert", "proxy", "timeout", "default-timeout", "retries", "disable-pip-version-check"),
+}
 
 
 def main(folder: Path) -> None:
     listed = dict(line.rstrip("\n").split("=", 1) for line in sys.stdin if "=" in line)
     ordered = sorted(listed, key=lambda name: name.startswith(":env:"))  # the environment wins
     settings = {name.split(".", 1)[1]: ast.literal_eval(listed[name]) for name in ordered}
-    settings["cert"] = "/mnt/ca.crt" if "cert" not in settings else settings["cert"]
+    settings.setdefault("cert", "/mnt/ca.crt")
     mounts: dict[str, str] = {}
 
     def inside(word: str) -> str:
@@ -36,11 +37,7 @@ def main(folder: Path) -> None:
         (folder / Path(point).name).mkdir(exist_ok=True)
         return word[: len(word) - len(path)] + point + path[len(top) :]
 
-    lines = [
-        f"{key} = {' '.join(map(inside, str(value).split()))}"
-        for key, value in settings.items()
-        if key in KEPT
-    ]
+    lines = [f"{key} = {' '.join(map(inside, str(value).split()))}" for key, value in settings.items() if key in KEPT]
     (folder / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
     for top, point in mounts.items():
         print(top, point, sep="\t")
