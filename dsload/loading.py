@@ -117,6 +117,7 @@ def _round(
             return _fill(report, plan, progress, loaded=0)
         volume.prepare()
         with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
+            volume.own_target()
             header = Header(str(source), source.type, source.identity(), listing.revision, started=_now())
             recovered = inventory.recover(header, lambda row: _intact(volume, row))
             plan = make_plan(listing.entries, inventory.rows(), volume, source.filter, source.sync)
@@ -124,7 +125,6 @@ def _round(
                 return _fill(report, plan, progress, loaded=0)
             _preflight(volume, plan)
             inventory.begin(header)
-            volume.own_target()
             transfer = Transfer(client, volume, inventory, progress, settings.verify, str(source))
             _carry_out(plan, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
             _fill(report, plan, progress, loaded=len(plan.load))
