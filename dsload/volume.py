@@ -37,6 +37,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
+_SPECIAL = 0o7000
 _MARGIN = 16 << 20  # bytes left free for directories and state
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -328,42 +329,31 @@ class Volume:
     def _finish(self, fd: int, path: str, executable: bool) -> int:
         now = int(time.time()) * 1_000_000_000  # whole seconds: every file system keeps them
         os.utime(fd, ns=(now, now))
-        self._own(fd, self.ownership.file_mode(executable), path)
-        return os.fstat(fd).st_mtime_ns
+        return self._own(fd, self.ownership.file_mode(executable), path).st_mtime_ns
 
     # Ownership
 
-    def _own(self, fd: int, mode: int, what: str) -> None:
-        wanted = self.ownership
-        if wanted.policy == "skip":
-            with contextlib.suppress(PermissionError):
-                os.fchmod(fd, mode)
-            return
+    def _own(self, fd: int, mode: int, what: str) -> os.stat_result:
+        """Give an open file or directory its mode and owner; what the volume made of it counts."""
+        wanted, refusal = self.ownership, ""
         try:
-            found = os.fstat(fd)
-            special = mode & 0o7000  # a chown clears these, so they come after it
-            if not special and stat.S_IMODE(found.st_mode) != mode:
+            if not mode & _SPECIAL:
                 os.fchmod(fd, mode)
-            if (found.st_uid, found.st_gid) != (wanted.uid, wanted.gid):
+            if wanted.policy != "skip":
                 os.fchown(fd, wanted.uid, wanted.gid)
-            if special:
+            if mode & _SPECIAL:  # a chown clears these bits, so they come after it
                 os.fchmod(fd, mode)
-            found = os.fstat(fd)
-            if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (wanted.uid, wanted.gid, mode):
-                why = (
-                    f"the volume made it {found.st_uid}:{found.st_gid} {stat.S_IMODE(found.st_mode):04o} "
-                    f"where {wanted.uid}:{wanted.gid} {mode:04o} was asked for"
-                )
-                raise self._refused(what, why)
         except OSError as error:
             if error.errno not in _REFUSALS:
                 raise
-            if wanted.policy == "require":
-                why = f"cannot give it to {wanted.uid}:{wanted.gid} with mode {mode:04o} ({_reason(error)})"
-                raise self._refused(what, why) from None
-        except OwnershipError:
-            if wanted.policy == "require":
-                raise
+            refusal = f" ({_reason(error)})"
+        found = os.fstat(fd)
+        is_now = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+        if wanted.policy == "require" and is_now != (wanted.uid, wanted.gid, mode):
+            asked = f"{wanted.uid}:{wanted.gid} with mode {mode:04o} was asked for"
+            why = f"{asked}, the volume made it {is_now[0]}:{is_now[1]} with {is_now[2]:04o}{refusal}"
+            raise self._refused(what, why)
+        return found
 
     def _chown(self, name: str, path: str, directory: int | None = None) -> None:
         uid, gid = self.ownership.uid, self.ownership.gid

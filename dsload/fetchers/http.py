@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.message import Message
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -180,29 +180,32 @@ class Http:
         return answer
 
 
-@dataclass(frozen=True, slots=True)
 class HttpFiles:
     """Reads files below a URL.
 
     Args:
-        base: URL of the folder, its query included.
-        home: URL whose origin the headers are for.
+        base: URL of the folder, or of the one file.
+        home: URL that the user gave: the headers are for its origin, and its query goes with every request.
         headers: credentials and the user's own.
     """
 
-    base: str
-    home: str
-    headers: Mapping[str, str]
-    ranges: bool = True
+    ranges = True
+
+    def __init__(self, base: str, home: str, headers: Mapping[str, str]) -> None:
+        self._home, self._query = home, urlsplit(home).query
+        parts = urlsplit(base)
+        self._folder = f"{parts.scheme}://{parts.netloc}{parts.path.rpartition('/')[0]}/"
+        self._headers = headers if origin(base) == origin(home) else {}
 
     def request(self, entry: Entry) -> Request:
         """The GET for an entry."""
-        url = entry.key if entry.key == self.home else self.with_query(entry.key or self._url(entry.path))
-        return Request(url, headers=self.headers if origin(url) == origin(self.home) else {})
+        key = entry.key
+        url = key if key == self._home else self.with_query(key or self._folder + _quoted(entry.path))
+        return Request(url, headers=self._headers)
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
         """The HEAD, for a Content-MD5 that a range's answer would not have; one file's was asked before."""
-        return None if entry.key == self.home or part else replace(self.request(entry), method="HEAD")
+        return None if entry.key == self._home or part else replace(self.request(entry), method="HEAD")
 
     def stated(self, entry: Entry, response: Response) -> Checksum | None:
         """The checksum in the headers: Repr-Digest, Digest or Content-MD5."""
@@ -213,19 +216,13 @@ class HttpFiles:
         """Nothing more than the status says."""
         return None
 
-    def _url(self, path: str) -> str:
-        parts = urlsplit(self.base)
-        folder = parts.path.rpartition("/")[0]
-        return urlunsplit((parts.scheme, parts.netloc, f"{folder}/{_quoted(path)}", "", ""))
-
     def key(self, path: str, href: str) -> str:
         """The key of an entry: "" where its URL follows from its path."""
-        return "" if self._url(path) == href else href
+        return "" if self._folder + _quoted(path) == href else href
 
     def with_query(self, url: str) -> str:
         """A URL with the query of the source."""
-        query = urlsplit(self.home).query
-        return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+        return f"{url}{'&' if '?' in url else '?'}{self._query}" if self._query else url
 
 
 def _entry(path: str, link: Link, reader: HttpFiles) -> Entry:

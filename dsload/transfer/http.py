@@ -332,7 +332,7 @@ class _Lane:
             curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, rate)
         curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
-        self._signed = False
+        self._signed, self._scheme = False, ""
 
     def start(self, exchange: Exchange, request: Request) -> None:
         self._exchange, self._request, self._hops = exchange, request, 0
@@ -345,7 +345,10 @@ class _Lane:
         self._error: Exception | None = None
         self._sink: Callable[[bytes], None] = self._discard
         curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.PROXY, proxy_for(url))
+        scheme = url.partition(":")[0]
+        if scheme != self._scheme:
+            self._scheme = scheme
+            curl.setopt(pycurl.PROXY, proxy_for(url))
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         else:
@@ -372,8 +375,8 @@ class _Lane:
             self._answer.status = int(line.split(None, 2)[1])
             self._answer.headers = {}
             return None
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        self._answer.headers[name.strip().lower()] = value.strip()
+        name, _, value = line.decode("latin-1").partition(":")
+        self._answer.headers[name.lower()] = value.strip()
         return None
 
     def _on_headers_end(self) -> int | None:
