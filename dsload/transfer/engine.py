@@ -6,6 +6,7 @@ thread fails first decides the load's error. It knows entries and readers, never
 
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from dsload.volume import Volume, from_oserror
 FINISHERS = 4
 READERS = 8
 BACKLOG = 32  # tasks
+HAND_OVER = 0.001  # seconds that placing a small file takes
 
 
 class Transfer:
@@ -52,6 +54,7 @@ class Transfer:
         self.verify, self._source = verify, source
         self.workers = client.network.workers
         self.stopped = False
+        self._place_time = 0.0  # seconds, a moving average
         self._error: Exception | None = None
         self._left = 0
         self._entries: deque[Entry] = deque()
@@ -128,13 +131,13 @@ class Transfer:
 
     # Work for the loops and the readers
 
-    def _next(self) -> Exchange | None:
+    def _next(self, light: bool, heavy: bool) -> Exchange | None:
         """The feed of the client: parts of files under way, then the next file."""
         while not self.stopped:
             try:
-                if self._gets:
+                if heavy and self._gets:
                     return self._gets.popleft()
-                if not self._entries:
+                if not self._entries or not (light if is_small(self._entries[0]) else heavy):
                     return None
                 entry = self._entries.popleft()
                 if is_small(entry):
@@ -204,8 +207,10 @@ class Transfer:
         self._tasks.put(task)
 
     def soon(self, task: Callable[[], None]) -> None:
-        """Like later(); but where the finishers lag behind, on this thread, so that memory stays bounded."""
-        if self._tasks.qsize() < BACKLOG:
+        """Like later() where the volume is slow, as NFS is; here and now where a hand-over would cost more than
+        the task, or where the finishers lag so far behind that memory would fill.
+        """
+        if self._place_time > HAND_OVER and self._tasks.qsize() < BACKLOG:
             self.later(task)
         else:
             self._perform(task)
@@ -237,7 +242,9 @@ class Transfer:
             self.progress.retried(f"{self.where(entry)}: the content is not what the source states; fetching it again")
             self.queue_gets([SmallGet(self, entry, refetch=True)])
             return
+        began = time.perf_counter()
         mtime = self.volume.place(entry.path, data, entry.executable)
+        self._place_time += (time.perf_counter() - began - self._place_time) / 8
         self.placed(entry, len(data), actual, mtime, verified=stated is not None)
 
     def placed(self, entry: Entry, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:

@@ -80,10 +80,15 @@ class Exchange:
         """A callback of this exchange, or its request, raised: nothing more comes of it."""
 
 
+Feed = Callable[[bool, bool], Exchange | None]  # (light, heavy): the next exchange of a kind that is wanted
+
+
 class Client:
     """Runs exchanges on LOOPS threads with `network.workers` lanes in all.
 
-    Work comes from three places, in this order: exchanges whose wait is over, submitted ones, the feed.
+    Work comes from three places, in this order: exchanges whose wait is over, submitted ones, the feed. Heavy
+    exchanges, which move much data in C, are spread over the threads; light ones, which are mostly Python, stay on
+    the first, as two threads would only take the interpreter's lock from each other.
     """
 
     def __init__(self, network: Network, retrying: Callable[[str], None] = lambda reason: None) -> None:
@@ -93,7 +98,9 @@ class Client:
         self._ready: deque[Exchange] = deque()
         self._waiting: list[tuple[float, int, Exchange]] = []
         self._serial = itertools.count()
-        self._feed: Callable[[], Exchange | None] = lambda: None
+        self._feed: Feed = lambda light, heavy: None
+        self._busy = 0
+        self._starved = False
         self._wake = threading.Condition()
         self._closed = False
         self._loops: list[_Loop] = []
@@ -113,8 +120,8 @@ class Client:
             loop.join()
         self._loops.clear()
 
-    def feed(self, source: Callable[[], Exchange | None]) -> None:
-        """Ask `source` for an exchange whenever a lane is free; it returns None while it has none."""
+    def feed(self, source: Feed) -> None:
+        """Ask `source` for an exchange whenever a lane is free; it returns None while it has none of the kind."""
         with self._wake:
             self._feed = source
         self.wake()
@@ -123,9 +130,9 @@ class Client:
         """Say that the feed has something again."""
         with self._wake:
             if not self._loops and not self._closed:
-                lanes = max(1, self.network.workers)
-                loops = min(LOOPS, lanes)
-                self._loops = [_Loop(self, lanes // loops + (i < lanes % loops)) for i in range(loops)]
+                loops = min(LOOPS, self.network.workers)
+                share = -(-self.network.workers // loops)
+                self._loops = [_Loop(self, share, light=number == 0) for number in range(loops)]
                 for loop in self._loops:
                     loop.start()
             self._wake.notify_all()
@@ -173,21 +180,41 @@ class Client:
         for fetch in fetches:
             yield fetch.result()
 
-    def take(self, wait: bool) -> Exchange | None:
-        """The next exchange for a loop; waits for one where `wait`, until the client is closed."""
+    def take(self, light: bool, heavy: bool, wait: bool) -> Exchange | None:
+        """The next exchange for a loop.
+
+        Args:
+            light, heavy: what the loop would run.
+            wait: whether to wait for one, until the client is closed.
+        """
         with self._wake:
             while not self._closed:
                 now = time.monotonic()
-                if self._waiting and self._waiting[0][0] <= now:
-                    return heapq.heappop(self._waiting)[2]
-                if self._ready:
-                    return self._ready.popleft()
-                if exchange := self._feed():
-                    return exchange
+                if self._busy < self.network.workers:
+                    if exchange := self._pick(now, light, heavy):
+                        self._busy += 1
+                        return exchange
+                else:
+                    self._starved = self._starved or wait
                 if not wait:
                     return None
-                self._wake.wait(self._waiting[0][0] - now if self._waiting else None)
+                self._wake.wait(max(0.0, self._waiting[0][0] - now) if self._waiting else None)
         return None
+
+    def _pick(self, now: float, light: bool, heavy: bool) -> Exchange | None:
+        if self._waiting and self._waiting[0][0] <= now:
+            return heapq.heappop(self._waiting)[2]
+        if light and self._ready:
+            return self._ready.popleft()
+        return self._feed(light, heavy)
+
+    def release(self) -> None:
+        """A loop's lane is free again."""
+        with self._wake:
+            self._busy -= 1
+            if self._starved:
+                self._starved = False
+                self._wake.notify_all()
 
     @property
     def closed(self) -> bool:
@@ -247,13 +274,13 @@ class _Fetch(Exchange):
 
 
 class _Loop(threading.Thread):
-    """One thread, one CurlMulti, some lanes."""
+    """One thread, one CurlMulti, some lanes: `share` of them for heavy exchanges."""
 
-    def __init__(self, client: Client, lanes: int) -> None:
+    def __init__(self, client: Client, share: int, light: bool) -> None:
         super().__init__(name="dsload-loop", daemon=True)
-        self._client = client
+        self._client, self._share, self._light = client, share, light
         self._multi = pycurl.CurlMulti()
-        self._idle = [_Lane(client.network) for _ in range(lanes)]
+        self._idle: list[_Lane] = []
         self._running: dict[pycurl.Curl, _Lane] = {}
 
     def run(self) -> None:
@@ -268,16 +295,21 @@ class _Loop(threading.Thread):
             self._multi.close()
 
     def _fill(self) -> None:
-        while self._idle and (exchange := self._client.take(wait=not self._running)):
+        while exchange := self._take():
             try:
                 request = exchange.request()
             except Exception as error:
+                self._client.release()
                 exchange.broke(error)
                 continue
-            lane = self._idle.pop()
+            lane = self._idle.pop() if self._idle else _Lane(self._client.network)
             lane.start(exchange, request)
             self._running[lane.curl] = lane
             self._multi.add_handle(lane.curl)
+
+    def _take(self) -> Exchange | None:
+        running = len(self._running)
+        return self._client.take(self._light, running < self._share, wait=not running)
 
     def _turn(self) -> None:
         while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
@@ -298,6 +330,7 @@ class _Loop(threading.Thread):
             return
         del self._running[curl]
         self._idle.append(lane)
+        self._client.release()
         lane.finish(number, message)
 
 
