@@ -124,10 +124,12 @@ class Inventory:
             with contextlib.suppress(ValueError):
                 yield Row.parse(line)
 
-    def unmerged(self) -> Iterator[Row]:
-        """The rows of the journal, without those that a later line removes."""
-        latest = {record.path: record for record in self._records()}
-        yield from (Row.parse(record.line) for record in latest.values() if not record.gone)
+    def merged(self) -> Iterator[Row]:
+        """The rows with what the journal of a load that did not end adds and takes away, sorted by path."""
+        late = {record.path: record for record in self._records()}
+        rows = (row for row in self.rows() if row.path not in late)
+        added = (Row.parse(record.line) for _, record in sorted(late.items()) if not record.gone)
+        return heapq.merge(rows, added, key=lambda row: row.path)
 
     def _lines(self, name: str) -> Iterator[bytes]:
         try:
@@ -279,5 +281,8 @@ def _without_version(line: bytes) -> bytes:
     return _encode(row)
 
 
+_json = json.JSONEncoder(separators=(",", ":"))
+
+
 def _encode(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _json.encode(value).encode() + b"\n"

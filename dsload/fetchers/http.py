@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from email.message import Message
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dsload.errors import DsloadError, NotFoundError, UnsafePathError, UsageError
@@ -21,6 +20,7 @@ Entries = list[Entry]
 Level = list[tuple[str, Iterable[Link]]]  # of an index: path with `/` at its end, links
 
 _DEEPEST = 64  # folders; an index that goes deeper leads in circles
+_DIGESTS = frozenset({"repr-digest", "content-digest", "digest", "content-md5"})
 _SUMS = frozenset({"SHA256SUMS", "SHA256SUMS.txt", "sha256sums.txt"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -209,6 +209,8 @@ class HttpFiles:
 
     def stated(self, entry: Entry, response: Response) -> Checksum | None:
         """The checksum in the headers: Repr-Digest, Digest or Content-MD5."""
+        if _DIGESTS.isdisjoint(response.headers):
+            return None
         found = header_digest(response.headers, whole=response.status == 200)
         return Checksum(*found) if found else None
 
@@ -286,6 +288,8 @@ def _disposition_name(header: str) -> str:
     """The file name of a Content-Disposition (RFC 6266), without any folder."""
     if not header:
         return ""
+    from email.message import Message
+
     message = Message()
     message["Content-Disposition"] = header
     return (message.get_filename() or "").replace("\\", "/").rpartition("/")[2]

@@ -4,7 +4,6 @@ Loop threads (http.Client) and reader threads bring bytes; finisher threads sync
 thread fails first decides the load's error. It knows entries and readers, never source types.
 """
 
-import random
 import threading
 import time
 from collections import deque
@@ -12,14 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from queue import SimpleQueue
 
-from dsload.errors import ChangedError, DsloadError, UnreachableError
+from dsload.errors import ChangedError, DsloadError
 from dsload.inventory import Inventory, Row
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
 from dsload.report import Progress
 from dsload.transfer import checksum
 from dsload.transfer.big import BigFile, PartRead, mismatch
 from dsload.transfer.http import Client, Exchange
-from dsload.transfer.retry import FIRST_WAIT, LONGEST_WAIT, Failure
+from dsload.transfer.retry import Failure
 from dsload.transfer.small import SMALL, SmallGet
 from dsload.volume import Volume, from_oserror
 
@@ -182,23 +181,19 @@ class Transfer:
             if len(data) != work.size:
                 why = f"it has {len(data):,} bytes now, {work.size:,} were listed"
                 raise ChangedError("reading", self.where(work), why, "run the same command again")
-            self.later(lambda: self.place_small(work, data, None, refetch=False))
+            self.soon(lambda: self.place_small(work, data, None, refetch=False))
         else:
             BigFile(self, work).start()
 
     def read(self, entry: Entry, reader: BytesReader, start: int, end: int) -> bytes:
         """Bytes of an entry, tried again within the budget."""
-        wait = FIRST_WAIT
-        while True:
-            try:
-                return reader.read(entry, start, end)
-            except UnreachableError as error:
-                wait = min(LONGEST_WAIT, wait * 2)
-                if not self.client.budget.allows(wait):
-                    raise
-                self.progress.retried(f"{self.where(entry)}: {error.why}; trying again in {wait:.1f} s")
-                with self._change:
-                    self._change.wait_for(lambda: self.stopped, wait * random.uniform(0.5, 1))  # noqa: S311
+        data = self.client.insist(lambda: reader.read(entry, start, end), self._pause)
+        self.client.budget.renew()
+        return data
+
+    def _pause(self, seconds: float) -> bool:
+        with self._change:
+            return self._change.wait_for(lambda: self.stopped, seconds)
 
     # Finishing
 
@@ -229,7 +224,7 @@ class Transfer:
     def place_small(self, entry: Entry, data: bytes, response: Response | None, refetch: bool) -> None:
         """Verify a small file and put it in place; wrong content is fetched once more."""
         stated = entry.checksum
-        if stated is None and response is not None:
+        if self.verify and stated is None and response is not None:
             stated = entry.reader.stated(entry, response)  # type: ignore[union-attr]
         if self.verify and stated and stated.parts > 1 and not stated.part_size:
             if exchange := BigFile(self, replace(entry, checksum=stated)).start():

@@ -12,15 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import pycurl
 
-from dsload.errors import DsloadError
+from dsload.errors import DsloadError, UnreachableError
 from dsload.listing import Request, Response
 from dsload.secrets import redact
 from dsload.transfer.retry import Budget, Failure, backoff, status_text, to_error
+
+T = TypeVar("T")
 
 LOOPS = 2
 REDIRECTS = 10
@@ -150,14 +152,39 @@ class Client:
         if wait is None:
             return error
         if not self.budget.allows(wait):
-            error.why = f"{error.why}, after {self.budget.seconds:g} s without progress (--retry-budget)"
-            return error
+            return self._spent(error)
         exchange.attempt += 1
         self.retrying(redact(f"{where}: {failure.reason}; trying again in {wait:.1f} s"))
         with self._wake:
             heapq.heappush(self._waiting, (time.monotonic() + wait, next(self._serial), exchange))
             self._wake.notify_all()
         return None
+
+    def insist(self, call: Callable[[], T], pause: Callable[[float], object] = time.sleep) -> T:
+        """Call what uses another library's transport; again after a wait, where it raises UnreachableError.
+
+        Args:
+            call: what to do.
+            pause: waits so many seconds; true where there is no point in going on.
+
+        Raises:
+            UnreachableError: the budget is spent.
+        """
+        for attempt in itertools.count():
+            try:
+                return call()
+            except UnreachableError as error:
+                wait = backoff(Failure(error.why), attempt)
+                if wait is None or not self.budget.allows(wait):
+                    raise self._spent(error) from error.__cause__
+                self.retrying(redact(f"{error.where}: {error.why}; trying again in {wait:.1f} s"))
+                if pause(wait):
+                    raise
+        raise AssertionError("not reached")
+
+    def _spent(self, error: DsloadError) -> DsloadError:
+        error.why = f"{error.why}, after {self.budget.seconds:g} s without progress (--retry-budget)"
+        return error
 
     def fetch(self, request: Request, doing: str, where: str, body: bool = True) -> Response:
         """One request, retried within the budget; its answer, of whatever status no retry helps against.
@@ -358,13 +385,12 @@ class _Lane:
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(network.stall_timeout)))
         curl.setopt(pycurl.USERAGENT, "dsload")
-        if ca := ca_file(network.ca_bundle):
-            curl.setopt(pycurl.CAINFO, ca)
         if network.max_rate:
             rate = max(1, network.max_rate // max(1, network.workers))
             curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, rate)
         curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        self._ca_bundle = network.ca_bundle
         self._signed, self._scheme = False, ""
 
     def start(self, exchange: Exchange, request: Request) -> None:
@@ -376,12 +402,17 @@ class _Lane:
         curl, url = self.curl, request.url
         self._answer = _Answer(url)
         self._error: Exception | None = None
+        self._lines: list[bytes] = []
         self._sink: Callable[[bytes], None] = self._discard
         curl.setopt(pycurl.URL, url)
         scheme = url.partition(":")[0]
         if scheme != self._scheme:
             self._scheme = scheme
-            curl.setopt(pycurl.PROXY, proxy_for(url))
+            proxy = proxy_for(url)
+            curl.setopt(pycurl.PROXY, proxy)
+            if (scheme == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
+                curl.setopt(pycurl.CAINFO, ca)
+                curl.setopt(pycurl.PROXY_CAINFO, ca)
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         else:
@@ -402,15 +433,16 @@ class _Lane:
         curl.setopt(pycurl.HTTPHEADER, [*headers, "Accept-Encoding: identity"])
 
     def _on_header(self, line: bytes) -> int | None:
-        if line == b"\r\n" or line == b"\n":
-            return self._on_headers_end()
-        if line.startswith(b"HTTP/"):
-            self._answer.status = int(line.split(None, 2)[1])
-            self._answer.headers = {}
+        if line != b"\r\n" and line != b"\n":
+            if line.startswith(b"HTTP/"):
+                self._lines.clear()
+            self._lines.append(line)
             return None
-        name, _, value = line.decode("latin-1").partition(":")
-        self._answer.headers[name.lower()] = value.strip()
-        return None
+        status, *lines, _ = b"".join(self._lines).decode("latin-1").split("\n")
+        self._answer.status = int(status.split(None, 2)[1])
+        pairs = (header.partition(":") for header in lines)
+        self._answer.headers = {name.lower(): value.strip() for name, _, value in pairs}
+        return self._on_headers_end()
 
     def _on_headers_end(self) -> int | None:
         answer = self._answer

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import pycurl
@@ -106,6 +105,8 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     if value := headers.get("retry-after"):
         if value.strip().isdigit():
             return float(value)
+        from email.utils import parsedate_to_datetime
+
         try:
             when = parsedate_to_datetime(value)
         except ValueError:
