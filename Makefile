@@ -43,10 +43,13 @@ bench: $(VENV)/bench
 CONTAINER_TOOL := $(firstword $(foreach tool,podman buildah docker,$(if $(shell command -v $(tool)),$(tool))))
 BASE ?= docker.io/library/python:3.13-slim
 TAG ?= dsload:latest
+BUILD_FLAGS ?=
 
 image:
 	@test -n "$(CONTAINER_TOOL)" || { echo "make image needs podman, buildah or docker" >&2; exit 1; }
-	$(CONTAINER_TOOL) build --file Containerfile --build-arg BASE=$(BASE) --tag $(TAG) .
+	$(CONTAINER_TOOL) build --file Containerfile --build-arg BASE=$(BASE) --tag $(TAG) \
+	    --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null) $(BUILD_FLAGS) .
 
 clean:
 	rm -rf $(VENV) demo-volume .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
