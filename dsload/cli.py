@@ -16,7 +16,7 @@ import click
 
 from dsload import __version__
 from dsload.errors import DsloadError, IntegrityError, InterruptedLoad, TerminatedLoad, UsageError
-from dsload.secrets import DEFAULT_DIRECTORY, Secrets, read_secrets, redact
+from dsload.secrets import DEFAULT_DIRECTORY, Secrets, public_uri, read_secrets, redact
 
 if TYPE_CHECKING:
     from dsload.loading import Settings, Target
@@ -63,6 +63,13 @@ class _Mode(click.ParamType[int]):
         return int(str(value), 8)
 
 
+class _KeyValue(click.types.StringParamType):
+    name = "KEY=VALUE"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line for line in rv.splitlines() if line.strip()]
+
+
 def _logging_options(command: Any) -> Any:
     command = _option("-v", "--verbose", is_flag=True, help="Log more; a traceback where dsload itself fails.")(command)
     command = _option("--quiet", is_flag=True, help="Log warnings and errors only; no progress.")(command)
@@ -86,8 +93,8 @@ def _source_options(command: Any) -> Any:
                 help="Connections at a time."),
         _option("--mount-secrets", default=DEFAULT_DIRECTORY, metavar="DIR", show_default=True,
                 help="Directory with the files username, password, token, access-key, secret-key, …"),
-        click.option("-o", "--options", multiple=True, metavar="KEY=VALUE", envvar=None,
-                     help="Option of the source; see `dsload sources`. May be repeated."),
+        _option("-o", "--options", multiple=True, type=_KeyValue(),
+                help="Option of the source; see `dsload sources`. May be repeated; DSLOAD_OPTIONS has a line each."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -146,7 +153,7 @@ def load(**flags: Any) -> None:
     _set_up_logging(flags)
     _catch_signals()
     progress = Progress()
-    report = Report("", " ".join(map(redact, flags["source"])), "")
+    report = Report("", " ".join(map(public_uri, flags["source"])), "")
     try:
         source, target = _what_to_load(flags)
         secrets = read_secrets(flags["mount_secrets"])
@@ -155,7 +162,6 @@ def load(**flags: Any) -> None:
         report.target = os.path.join(target.root, target.path.lstrip("/"))
         from dsload.loading import load as run
 
-        log.info("loading %s into %s", source, report.target)
         with shown(progress, sys.stderr, flags["quiet"]):
             report = run(source, target, secrets, settings, progress)
     except BaseException as error:
@@ -320,8 +326,7 @@ def _what_to_load(flags: dict[str, Any]) -> tuple["Source", "Target"]:
         if flags["source"]:
             raise UsageError("reading", "the command line", "-f and TYPE URI exclude each other", "give one of them")
         dataset = parse_dataset(_read(flags["file"]), flags["file"])
-        options = [*dataset.options.items(), *_options(flags["options"])]
-        source = _make_source(dataset.uri, dataset.type, options)
+        source = _make_source(dataset.uri, dataset.type, {**dataset.options, **_options(flags["options"])})
         path = dataset.path if path is None else path
         uid = dataset.uid if uid is None else uid
         gid = dataset.gid if gid is None else gid
@@ -344,16 +349,16 @@ def _parse_source(arguments: tuple[str, ...], options: tuple[str, ...]) -> "Sour
     return _make_source(arguments[-1], arguments[0] if len(arguments) == 2 else None, _options(options))
 
 
-def _make_source(uri: str, type: str | None, options: list[tuple[str, str]]) -> "Source":
-    from dsload.source import Source, merge_options
+def _make_source(uri: str, type: str | None, options: dict[str, str]) -> "Source":
+    from dsload.source import Source
 
-    return Source.parse(uri, type, merge_options(options))
+    return Source.parse(uri, type, options)
 
 
-def _options(texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    from dsload.source import parse_option
+def _options(texts: tuple[str, ...]) -> dict[str, str]:
+    from dsload.source import merge_options, parse_option
 
-    return [parse_option(text) for text in texts]
+    return merge_options(parse_option(text) for text in texts)
 
 
 def _settings(flags: dict[str, Any], secrets: Secrets) -> "Settings":
@@ -451,8 +456,11 @@ def _run(command: click.Command, name: str) -> NoReturn:
         sys.stdout.flush()
     except DsloadError as error:
         _fail(str(error), error.exit_code, error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.ClickException as error:
-        _fail(f"{error.format_message()} See `{name} --help`.", 2, error)
+        _fail(f"{error.format_message().rstrip('.')}; see `{name} --help`", 2, error)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:
@@ -464,8 +472,10 @@ def _run(command: click.Command, name: str) -> NoReturn:
 
 
 def _fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
-    if not log.handlers:
-        _set_up_logging({"log_format": "text", "verbose": False, "quiet": False})
+    if not log.handlers:  # the command line could not be read: not by click
+        asked = f"--log-format={os.environ.get('DSLOAD_LOG_FORMAT')} {' '.join(sys.argv)}"
+        log_format = re.findall(r"--log-format[ =](\w+)", asked)[-1]
+        _set_up_logging({"log_format": log_format, "verbose": False, "quiet": False})
     log.error("%s", " ".join(message.split()), exc_info=error)
     sys.exit(code)
 

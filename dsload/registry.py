@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dsload.errors import UsageError
+from dsload.secrets import public_uri
 
 if TYPE_CHECKING:
     from dsload.fetchers.base import FetcherClass
@@ -136,7 +137,7 @@ def find(type: str | None, uri: str) -> Spec:
         return FSSPEC
     known = ", ".join(f"{s}://" for spec in specs().values() for s in spec.schemes)
     why = f"nothing here loads {scheme}://" if scheme else "it has no scheme"
-    raise UsageError("reading", f"URI {uri!r}", why, f"known: {known} and the protocols of fsspec")
+    raise UsageError("reading", f"URI {public_uri(uri)!r}", why, f"known: {known} and the protocols of fsspec")
 
 
 @cache

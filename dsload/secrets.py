@@ -99,7 +99,11 @@ def redact(text: str) -> str:
 
 def public_uri(uri: str) -> str:
     """A URI without user info, and with the values of its query hidden where their names say so."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:  # it could be anything, a password too
+        return uri.partition(":")[0] + "://…"
     netloc = parts.netloc.rpartition("@")[2]
     query = "&".join(
         f"{name}=***" if equals and sensitive(name) else name + equals + value

@@ -14,6 +14,9 @@ from dsload.listing import Filter
 from dsload.secrets import hide, public_uri, sensitive
 
 SELECTION = frozenset({"include", "exclude", "syncMode"})
+_GO_QUOTED = re.compile(  # what Go's strconv.Quote writes
+    r'"(?:[^"\\\n]|\\(?:[abfnrtv\\"]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*"', re.I
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Source:
         Raises:
             UsageError: an unknown type, scheme, option or value.
         """
+        _check_form(uri)
         spec = registry.find(type, uri)
         _check_uri(uri, spec)
         given = dict(options or {})
@@ -91,21 +95,25 @@ def split_patterns(text: str) -> tuple[str, ...]:
 
 
 def _unquote(value: str) -> str:
-    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+    if not _GO_QUOTED.fullmatch(value):
         return value
     try:
-        plain = ast.literal_eval(value)
+        plain = str(ast.literal_eval(value))
     except (SyntaxError, ValueError):
         return value
-    return plain if isinstance(plain, str) and re.search(r"\s", plain) else value
+    return plain if re.search(r"\s", plain) else value
+
+
+def _check_form(uri: str) -> None:
+    try:
+        _ = urlsplit(uri).port
+    except ValueError:
+        fix = "write /, @ and [ of a user name or password as %2F, %40 and %5B"
+        raise UsageError("reading", f"URI {public_uri(uri)!r}", "its host or port cannot be read", fix) from None
 
 
 def _check_uri(uri: str, spec: registry.Spec) -> None:
-    try:
-        parts = urlsplit(uri)
-        _ = parts.port
-    except ValueError as error:
-        raise UsageError("reading", f"URI {public_uri(uri)!r}", str(error)) from None
+    parts = urlsplit(uri)
     if "\0" in uri or not parts.scheme:
         example = f"{spec.schemes[0]}://…" if spec.schemes else "scheme://…"
         raise UsageError("reading", f"URI {uri!r}", f"it has no scheme; {spec.type} takes {example}")

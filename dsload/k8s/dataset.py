@@ -51,7 +51,7 @@ def parse_dataset(text: str, where: str) -> Dataset:
 
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-99-99
         raise UsageError("reading", where, f"it is not YAML: {error}") from error
     found = [document for document in documents if isinstance(document, dict) and document.get("kind") == KIND]
     if len(found) != 1:
