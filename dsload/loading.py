@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dsload.errors import BusyError, ChangedError, DsloadError, NotFoundError
+from dsload.errors import BusyError, ChangedError, NotFoundError, UnsafePathError
 from dsload.fetchers.base import Context
 from dsload.inventory import Header, Inventory, Row
 from dsload.lease import Lease
 from dsload.listing import Checksum, Listing
-from dsload.plan import Plan, make_plan
+from dsload.plan import Plan, check_free, make_plan
 from dsload.registry import find
 from dsload.report import Progress, Report
 from dsload.secrets import Secrets
@@ -24,7 +24,7 @@ from dsload.transfer.engine import Transfer
 from dsload.transfer.http import Client, Network
 from dsload.transfer.parts import fingerprint
 from dsload.transfer.small import SMALL
-from dsload.volume import Ownership, Volume
+from dsload.volume import Ownership, Volume, split_mount_path
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,17 @@ class Target:
         root: the mount root; must exist.
         path: below the root; "/" is the root itself.
         ownership: of what the load creates; None for the running user with mode 0755.
+
+    Raises:
+        UsageError: path leads out of the root.
     """
 
     root: Path
     path: str = "/"
     ownership: Ownership | None = None
+
+    def __post_init__(self) -> None:
+        split_mount_path(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ def load(
     """
     settings, progress = settings or Settings(), progress or Progress()
     started = time.monotonic()
+    find(source.type, source.uri).load()  # refuses what is only mounted, before anything is said
+    log.info("loading %s into %s", source, target.root.joinpath(*split_mount_path(target.path)))
     for attempt in range(1, ROUNDS + 1):
         try:
             report = _round(source, target, secrets or Secrets(), settings, progress, watch)
@@ -110,11 +118,11 @@ def _round(
     ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
     with Client(settings.network, progress.retried) as client:
         listing = list_source(source, Context(secrets, client))
-        volume = Volume.open(target.root, target.path, ownership, create=not settings.dry_run)
-        report = Report(source.type, str(source), str(volume.path), listing.revision)
+        path = target.root.joinpath(*split_mount_path(target.path))
+        report = Report(source.type, str(source), str(path), listing.revision, dry_run=settings.dry_run)
         if settings.dry_run:
-            plan = make_plan(listing.entries, Inventory(volume).rows(), volume, source.filter, source.sync)
-            return _fill(report, plan, progress, loaded=0)
+            return _forecast(report, _dry_plan(source, target, ownership, listing))
+        volume = Volume.open(target.root, target.path, ownership)
         volume.prepare()
         with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
             volume.own_target()
@@ -122,6 +130,7 @@ def _round(
             recovered = inventory.recover(header, lambda row: _intact(volume, row))
             plan = make_plan(listing.entries, inventory.rows(), volume, source.filter, source.sync)
             if plan.nothing and not recovered and inventory.complete():
+                volume.sweep(set())
                 return _fill(report, plan, progress, loaded=0)
             _preflight(volume, plan)
             inventory.begin(header)
@@ -147,19 +156,69 @@ def list_source(source: Source, context: Context) -> Listing:
     return listing
 
 
+def _dry_plan(source: Source, target: Target, ownership: Ownership, listing: Listing) -> Plan:
+    """The plan for the target as it is, which may be not there yet."""
+    try:
+        volume = Volume.open(target.root, target.path, ownership, create=False)
+    except NotFoundError:
+        return make_plan(listing.entries, (), _Nowhere(), source.filter, source.sync)
+    return make_plan(listing.entries, Inventory(volume).merged(), volume, source.filter, source.sync)
+
+
+class _Nowhere:
+    """A target that is not there."""
+
+    def look(self, path: str) -> os.stat_result | None:
+        return None
+
+    def link_target(self, path: str) -> str:
+        return ""
+
+    def owned(self, found: os.stat_result, executable: bool) -> bool:
+        return True
+
+
+def _forecast(report: Report, plan: Plan) -> Report:
+    _fill(report, plan, Progress(), loaded=len(plan.load))
+    report.bytes["moved"] = plan.bytes_to_load
+    return report
+
+
 def _preflight(volume: Volume, plan: Plan) -> None:
     """Drop the partial files that nobody will ask for again, then see that the rest fits."""
     there = volume.partials()
     wanted = {fingerprint(entry) for entry in plan.load if entry.size > SMALL or entry.size < 0} if there else set()
     volume.sweep(wanted)
     resumed = sum(size for name, size in there.items() if name in wanted)
-    volume.check_space(max(0, plan.bytes_to_load - resumed), len(plan.load))
+    volume.check_space(
+        [max(0, entry.size) for entry in plan.load],
+        there=resumed,
+        freed=plan.replaced_bytes,
+        inodes=len(plan.load) - plan.replaced + _missing_folders(volume, plan),
+    )
+
+
+def _missing_folders(volume: Volume, plan: Plan) -> int:
+    """How many directories are to be made."""
+    folders: set[str] = set()
+    for entry in plan.load:
+        folder = entry.path.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    missing: set[str] = set()
+    for folder in sorted(folders):
+        if folder.rpartition("/")[0] in missing or not volume.is_directory(folder):
+            missing.add(folder)
+    return len(missing)
 
 
 def _carry_out(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:
     transfer.progress.expect(len(plan.load), plan.bytes_to_load)
     for path in plan.delete_first:
         _delete(path, volume, inventory)
+    for entry in plan.blocked:
+        check_free(entry, volume)
     for entry in plan.stamp:
         volume.stamp(entry.path, entry.executable)
     for row in plan.refresh:
@@ -189,15 +248,15 @@ def _intact(volume: Volume, row: Row) -> bool:
         return True
     try:
         fd = volume.open_file(row.path)
-    except (OSError, DsloadError):
+    except (OSError, UnsafePathError):
         return False
     try:
-        size = os.fstat(fd).st_size
-        return (
-            size == row.size
-            and bool(row.checksum)
-            and str(of_file(fd, size, Checksum.parse(row.checksum))) == row.checksum
-        )
+        found = os.fstat(fd)
+        if (found.st_size, found.st_mtime_ns) != (row.size, row.mtime):
+            return False
+        if not row.checksum:  # its load did not verify: size and time have to do
+            return True
+        return str(of_file(fd, found.st_size, Checksum.parse(row.checksum))) == row.checksum
     except (OSError, ValueError):
         return False
     finally:

@@ -5,13 +5,15 @@
 | selected             | same version or sum  | as the row says    | keep; stamp where owner or mode differ    |
 | selected             | same version or sum  | changed or missing | load                                      |
 | selected             | other version        | anything           | load                                      |
-| selected             | none                 | anything but a     | load (a file that dsload did not put is   |
-|                      |                      | directory          | replaced; a directory is an error)        |
+| selected             | none                 | anything           | load (a file that dsload did not put is   |
+|                      |                      |                    | replaced; a directory is an error)        |
 | filtered out         | any                  | anything           | leave                                     |
 | none                 | any, sync            | as the row says    | delete                                    |
 | none                 | any, sync            | changed or missing | forget: it is not dsload's any more       |
 | none                 | any, copy            | anything           | leave                                     |
 | none                 | none                 | anything           | leave: dsload did not put it              |
+
+What an earlier load put where now a directory has to be, or where a directory was, is deleted first under sync.
 """
 
 import itertools
@@ -26,6 +28,7 @@ from dsload.inventory import Row
 from dsload.listing import Entry
 from dsload.volume import STATE
 
+_REMOVE = "remove it from the target"
 _LONGEST_NAME = 255  # bytes, on every file system that matters here
 
 
@@ -54,7 +57,10 @@ class Plan:
         refresh: rows to write anew, as only the version at the source changed.
         delete: paths to delete once everything else is in place.
         delete_first: paths to delete before, as they stand where a directory or file will be.
+        blocked: the entries that they stand in the way of.
         forget: paths whose rows go, and whose files stay.
+        replaced: how many of the files to load take the place of one that is there.
+        replaced_bytes: what those take on the volume.
     """
 
     load: list[Entry] = field(default_factory=list)
@@ -64,7 +70,10 @@ class Plan:
     refresh: list[Row] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
     delete_first: list[str] = field(default_factory=list)
+    blocked: list[Entry] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
+    replaced: int = 0
+    replaced_bytes: int = 0
 
     @property
     def nothing(self) -> bool:
@@ -94,30 +103,53 @@ def make_plan(
         UnsafePathError: a name that would leave the target, or collides with another or with what is there.
     """
     entries.sort(key=lambda entry: entry.path)
-    check_names(entries)
+    selected = [entry for entry in entries if select(entry.path)]
+    check_names(selected)
     plan = Plan()
-    blocked: list[tuple[str, UnsafePathError]] = []
+    errors: dict[str, UnsafePathError] = {}
+    following = iter(selected)
+    next_selected = next(following, None)
     for entry, row in _pairs(entries, rows):
         if entry is None:
             if row is not None and sync:
-                _retire(plan, row, target)
-        elif select(entry.path):
+                (plan.delete if _still_there(row, target) else plan.forget).append(row.path)
+        elif entry is next_selected:
+            next_selected = next(following, None)
             try:
                 _decide(plan, entry, row, target)
             except UnsafePathError as error:
                 plan.load.append(entry)
-                blocked.append((entry.path, error))
-    _unblock(plan, blocked)
+                plan.blocked.append(entry)
+                errors[entry.path] = error
+                if row is not None and sync and _still_there(row, target):
+                    plan.delete.append(row.path)
+    _unblock(plan, errors)
     return plan
 
 
-def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
+def check_free(entry: Entry, target: Target) -> os.stat_result | None:
+    """What is at an entry's path, None where nothing is.
+
+    Raises:
+        UnsafePathError: a directory stands where its file goes, or something else where one of its directories goes.
+    """
     found = target.look(entry.path)
-    if found is not None and stat.S_ISDIR(found.st_mode) and not entry.directory:
-        why = "a directory stands where this file goes"
-        raise UnsafePathError("checking", entry.path, why, "remove it from the target")
+    if found is None or stat.S_ISDIR(found.st_mode) == entry.directory:
+        return found
+    if entry.directory:
+        raise UnsafePathError("checking", entry.path, "a file stands where this directory goes", _REMOVE)
+    if stat.S_ISDIR(found.st_mode):
+        raise UnsafePathError("checking", entry.path, "a directory stands where this file goes", _REMOVE)
+    return found
+
+
+def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
+    found = check_free(entry, target)
     if found is None or row is None or not _same(entry, row) or not _intact(row, found, target):
         plan.load.append(entry)
+        if found is not None:
+            plan.replaced += 1
+            plan.replaced_bytes += found.st_blocks * 512
         return
     if entry.version != row.version:
         plan.refresh.append(Row(row.path, row.size, row.checksum, entry.version, row.mtime, row.symlink, row.directory))
@@ -127,15 +159,12 @@ def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
         plan.stamp.append(entry)
 
 
-def _retire(plan: Plan, row: Row, target: Target) -> None:
+def _still_there(row: Row, target: Target) -> bool:
     try:
         found = target.look(row.path)
     except UnsafePathError:
-        found = None
-    if found is not None and _intact(row, found, target):
-        plan.delete.append(row.path)
-    else:
-        plan.forget.append(row.path)
+        return False
+    return found is not None and _intact(row, found, target)
 
 
 def _same(entry: Entry, row: Row) -> bool:
@@ -159,14 +188,14 @@ def _intact(row: Row, found: os.stat_result, target: Target) -> bool:
     return stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == (row.size, row.mtime)
 
 
-def _unblock(plan: Plan, blocked: list[tuple[str, UnsafePathError]]) -> None:
+def _unblock(plan: Plan, errors: dict[str, UnsafePathError]) -> None:
     """What stands in the way goes first where an earlier load put it and it is to be deleted anyway."""
-    if not blocked:
+    if not errors:
         return
     going = set(plan.delete)
     first: set[str] = set()
-    for path, error in blocked:
-        in_the_way = {parent for parent in _parents(path) if parent in going}
+    for path, error in errors.items():
+        in_the_way = {place for place in (path, *_parents(path)) if place in going}
         in_the_way |= {other for other in plan.delete if other.startswith(path + "/")}
         if not in_the_way:
             raise error

@@ -172,6 +172,7 @@ class Report:
         retries: how often something was tried again.
         unverified: files that could be checked by their size alone.
         error: exit code and message, where the load failed.
+        dry_run: whether all this is what a load would do.
     """
 
     type: str
@@ -184,6 +185,7 @@ class Report:
     retries: int = 0
     unverified: int = 0
     error: dict[str, Any] | None = None
+    dry_run: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -191,15 +193,15 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report for a person."""
-        files, moved = self.files, self.bytes.get("moved", 0)
+        files, moved, would = self.files, self.bytes.get("moved", 0), "would be " if self.dry_run else ""
         rate = moved / self.seconds if self.seconds > 0 else 0
         revision = f" at {self.revision}" if self.revision else ""
         lines = [
             f"source   {self.source}{revision}",
             f"target   {self.target}",
-            f"files    {files.get('total', 0):,}: {files.get('loaded', 0):,} loaded, "
-            f"{files.get('kept', 0):,} unchanged, {files.get('deleted', 0):,} deleted",
-            f"bytes    {human(self.bytes.get('total', 0))}: {human(moved)} moved, "
+            f"files    {files.get('total', 0):,}: {files.get('loaded', 0):,} {would}loaded, "
+            f"{files.get('kept', 0):,} unchanged, {files.get('deleted', 0):,} {would}deleted",
+            f"bytes    {human(self.bytes.get('total', 0))}: {human(moved)} {would}moved, "
             f"{human(self.bytes.get('resumed', 0))} resumed",
             f"time     {duration(self.seconds)} ({human(rate)}/s), {self.retries:,} retries",
         ]

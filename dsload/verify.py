@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from dsload.errors import DsloadError, NotFoundError
@@ -50,9 +50,7 @@ def verify(path: Path) -> tuple[bool, Iterator[Verdict]]:
     inventory = Inventory(volume)
     if inventory.header() is None:
         raise NotFoundError("verifying", str(path), "it has no inventory: dsload loaded nothing here", "check the path")
-    late = {row.path: row for row in inventory.unmerged()}
-    rows = chain((row for row in inventory.rows() if row.path not in late), late.values())
-    return inventory.complete() is not None, _verdicts(volume, rows)
+    return inventory.complete() is not None, _verdicts(volume, inventory.merged())
 
 
 def _verdicts(volume: Volume, rows: Iterable[Row]) -> Iterator[Verdict]:

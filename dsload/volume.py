@@ -10,6 +10,7 @@ import ctypes
 import errno
 import itertools
 import os
+import resource
 import secrets
 import stat
 import time
@@ -35,10 +36,13 @@ PARTS = "parts"
 _OPEN_DIRS = 256
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = 0o1700  # the mode of a directory that has not got its owner yet, should a kill come in between
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
 _SPECIAL = 0o7000
 _MARGIN = 16 << 20  # bytes left free for directories and state
+_SPARE_INODES = 32  # for what is under way, and state
+_BLOCK = 4096  # bytes; a file takes whole ones. What NFS calls its block is larger, and no file takes as much
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -87,6 +91,8 @@ class Volume:
         self.ownership = ownership
         self._target = target
         self._dirs: OrderedDict[str, Descriptor] = OrderedDict()
+        self._most_dirs = max(8, min(_OPEN_DIRS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+        self._stamped: set[str] = set()
         self._lock = Lock()
         self._serial = itertools.count()
         self._nonce = secrets.token_hex(4)
@@ -101,9 +107,7 @@ class Volume:
             UsageError: mount_path has `..`.
             VolumeError: the root is not there, or not a directory, or a part of the path cannot be made.
         """
-        names = [name for name in mount_path.split("/") if name not in ("", ".")]
-        if ".." in names or "\0" in mount_path:
-            raise UsageError("reading", f"--mount-path {mount_path!r}", "it leads out of the mount root")
+        names = split_mount_path(mount_path)
         path = root.joinpath(*names)
         try:
             current = Descriptor(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -153,16 +157,14 @@ class Volume:
 
     def _step(self, parent: Descriptor, name: str, create: bool) -> Descriptor:
         try:
-            return Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
+            directory = Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
         except FileNotFoundError:
             if not create:
                 raise
-        made = False
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-            made = True
-        directory = Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
-        if made:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, _NEW, dir_fd=parent)
+            directory = Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
+        if create and stat.S_IMODE(os.fstat(directory).st_mode) & ~stat.S_ISGID == _NEW:
             self._own_directory(directory, name)
         return directory
 
@@ -171,19 +173,22 @@ class Volume:
 
     def _dir(self, path: str, create: bool = True) -> Descriptor:
         """The directory `path` below the target ("" for the target), through no symlink."""
-        if not path:
-            return self._target
+        missing: list[str] = []
         with self._lock:
-            if found := self._dirs.get(path):
+            while path and path not in self._dirs:
+                missing.append(path)
+                path = path.rpartition("/")[0]
+            directory = self._dirs[path] if path else self._target
+            if path:
                 self._dirs.move_to_end(path)
-                return found
-        parent, _, name = path.rpartition("/")
-        _check_name(name)
-        directory = self._step(self._dir(parent, create), name, create)
-        with self._lock:
-            directory = self._dirs.setdefault(path, directory)
-            if len(self._dirs) > _OPEN_DIRS:
-                self._dirs.popitem(last=False)
+        for path in reversed(missing):
+            name = path.rpartition("/")[2]
+            _check_name(name)
+            directory = self._step(directory, name, create)
+            with self._lock:
+                directory = self._dirs.setdefault(path, directory)
+                if len(self._dirs) > self._most_dirs:
+                    self._dirs.popitem(last=False)
         return directory
 
     def _locate(self, path: str, create: bool = False) -> tuple[Descriptor, str]:
@@ -210,7 +215,15 @@ class Volume:
                 fix = f"remove what is in the way in {self.path}"
                 why = "one of its directories is a symlink or a file on the target"
                 raise UnsafePathError("checking", path, why, fix) from None
-            raise
+            raise from_oserror(error, "checking", path) from error
+
+    def is_directory(self, path: str) -> bool:
+        """Whether a directory is there, and can be reached through no symlink."""
+        try:
+            found = self.look(path)
+        except UnsafePathError:
+            return False
+        return found is not None and stat.S_ISDIR(found.st_mode)
 
     def link_target(self, path: str) -> str:
         """Where the symlink at a path points."""
@@ -280,7 +293,9 @@ class Volume:
         """Give a file, directory or symlink that is in place the owner and mode asked for."""
         with writing("changing the owner of", path):
             directory, name = self._locate(path)
-            if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            self._stamp_folders(path, (found.st_uid, found.st_gid))
+            if stat.S_ISLNK(found.st_mode):
                 self._chown(name, path, directory)
                 return
             fd = os.open(name, _READ, dir_fd=directory)
@@ -290,6 +305,17 @@ class Volume:
                 self._own(fd, mode, path)
             finally:
                 os.close(fd)
+
+    def _stamp_folders(self, path: str, owner: tuple[int, int]) -> None:
+        """Stamp the directories above, as far as they have the owner that the file had: an earlier load made them."""
+        path = path.rpartition("/")[0]
+        while path and path not in self._stamped:
+            self._stamped.add(path)
+            directory = self._dir(path, create=False)
+            found = os.fstat(directory)
+            if (found.st_uid, found.st_gid) == owner:
+                self._own_directory(directory, path)
+            path = path.rpartition("/")[0]
 
     def remove(self, path: str) -> None:
         """Delete a file or symlink, or a directory that is empty; then the directories that this leaves empty."""
@@ -374,16 +400,27 @@ class Volume:
 
     # Space
 
-    def check_space(self, size: int, files: int) -> None:
-        """Raise NoSpaceError where so many bytes and files do not fit."""
-        found = os.fstatvfs(self._target)
+    def check_space(self, sizes: list[int], there: int, freed: int, inodes: int) -> None:
+        """Raise NoSpaceError where it does not fit.
+
+        Args:
+            sizes: of the files to be written, in bytes.
+            there: bytes of them that are there already.
+            freed: bytes of the files that they replace, one by one.
+            inodes: how many files and directories more there will be.
+        """
+        with writing("checking the space of", str(self.path)):
+            found = os.fstatvfs(self._target)
         free = found.f_bavail * found.f_frsize
         where = str(self.path)
+        block = min(found.f_frsize or 1, _BLOCK)
+        total = sum(-(-size // block) * block for size in sizes)
+        size = max(0, total - freed - there, max(sizes, default=0) - there)
         if size + min(_MARGIN, size // 8) > free:
             why = f"{size:,} bytes are to be written and {free:,} are free"
             raise NoSpaceError("checking the space of", where, why, "make room, or give the volume a larger size")
-        if found.f_files and files > found.f_favail:
-            why = f"{files:,} files are to be made and {found.f_favail:,} inodes are free"
+        if found.f_files and inodes > 0 and inodes + _SPARE_INODES > found.f_favail:
+            why = f"{inodes:,} files and directories are to be made and {found.f_favail:,} inodes are free"
             raise NoSpaceError("checking the inodes of", where, why, "make room, or use a volume with more inodes")
 
     def sync(self) -> None:
@@ -398,7 +435,11 @@ class Volume:
     def open_partial(self, name: str) -> tuple[Descriptor, Descriptor]:
         """Descriptors of a partial file and of its journal, created where they are not there."""
         with writing("opening the partial file of", name):
-            data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
+            try:
+                data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
+            except PermissionError:  # it has its mode already, one that lets its owner not write
+                os.fchmod(Descriptor(os.open(name, _READ, dir_fd=self._in_parts)), 0o600)
+                data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
             journal = os.open(f"{name}.journal", _CREATE | os.O_APPEND, 0o600, dir_fd=self._in_parts)
             return data, Descriptor(journal)
 
@@ -461,6 +502,15 @@ class Volume:
         fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
         os.unlink(name, dir_fd=self._in_parts)
         return fd
+
+
+def split_mount_path(path: str) -> list[str]:
+    """The names of a path below the mount root. Raises UsageError where it leads out of it."""
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if ".." in names or "\0" in path:
+        fix = "name a directory below --mount-root"
+        raise UsageError("reading", f"--mount-path {path!r}", "it leads out of the mount root", fix)
+    return names
 
 
 def _check_name(name: str) -> None:
