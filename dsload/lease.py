@@ -53,13 +53,16 @@ class Lease:
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
-        if self._mine():
-            self._volume.remove_state(LEASE)
+        with contextlib.suppress(OSError):
+            if self._mine():
+                self._volume.remove_state(LEASE)
 
     def _acquire(self) -> None:
         while not self._create(LEASE):
             holder = self._read()
-            if holder is not None and not self._dead(holder):
+            if holder is None:
+                continue
+            if not self._dead(holder):
                 raise self._busy(holder)
             self._take_over(holder)
 
@@ -72,11 +75,14 @@ class Lease:
             try:
                 os.write(fd, json.dumps(_identity(self._nonce), indent=1).encode() + b"\n")
                 os.fsync(fd)
+            except BaseException:
+                self._volume.remove_state(name)
+                raise
             finally:
                 os.close(fd)
             return True
 
-    def _take_over(self, seen: dict[str, Any] | None) -> None:
+    def _take_over(self, seen: dict[str, Any]) -> None:
         """Remove a dead holder's lease. The claim file lets one contender at a time do so."""
         claim = f"{LEASE}.claim"
         if not self._create(claim):
@@ -92,33 +98,42 @@ class Lease:
             self._volume.remove_state(claim)
 
     def _dead(self, holder: dict[str, Any]) -> bool:
-        """Whether the holder has ended; watches the lease until its next beat, or until it expires."""
+        """Whether the holder has ended; watches the lease until its next beat, its end, or until it expires."""
         if _ended_here(holder):
             return True
         first = self._mtime(LEASE)
         deadline = time.monotonic() + self._ttl
         log.warning("the target is held by another load: %s; watching whether it is alive", _holder(holder))
         while (age := self._age(LEASE)) is not None and age <= self._ttl and time.monotonic() < deadline:
-            if self._mtime(LEASE) != first:
+            if self._mtime(LEASE) not in (first, None):
                 return False
             self._stop.wait(_WATCH)
-        return self._mtime(LEASE) == first
+        return self._mtime(LEASE) in (first, None)
 
     def _busy(self, holder: dict[str, Any]) -> BusyError:
         fix = "wait for it to end, or load into another --mount-path"
         return BusyError("taking the lease of", str(self._volume.path), f"held by {_holder(holder)}", fix)
 
     def _read(self) -> dict[str, Any] | None:
-        with contextlib.suppress(OSError, ValueError):
-            fd = self._volume.open_state(LEASE, os.O_RDONLY)
-            with os.fdopen(fd, "rb") as file:
+        """What the lease says, {} where that is no lease, None where there is none."""
+        with writing("reading the lease of", str(self._volume.path)):
+            try:
+                fd = self._volume.open_state(LEASE, os.O_RDONLY)
+            except FileNotFoundError:
+                return None
+            with os.fdopen(fd, "rb") as file, contextlib.suppress(ValueError):
                 found = json.load(file)
                 return found if isinstance(found, dict) else {}
-        return {} if self._mtime(LEASE) is not None else None
+            return {}
 
     def _mine(self) -> bool:
-        holder = self._read()
-        return holder is not None and holder.get("nonce") == self._nonce
+        """Whether the lease is still this one's. Raises OSError where the volume does not say."""
+        try:
+            fd = self._volume.open_state(LEASE, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        with os.fdopen(fd, "rb") as file:
+            return self._nonce.encode() in file.read()
 
     def _mtime(self, name: str) -> float | None:
         with contextlib.suppress(OSError):
@@ -145,10 +160,10 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._stop.wait(self._beat):
-            if not self._mine():
-                self.lost.set()
-                return
             with contextlib.suppress(OSError):  # a volume that is away for a moment is the load's business
+                if not self._mine():
+                    self.lost.set()
+                    return
                 fd = self._volume.open_state(LEASE, os.O_WRONLY)
                 try:
                     os.utime(fd)
@@ -188,7 +203,7 @@ def _ended_here(holder: dict[str, Any]) -> bool:
     return bool(node) and node == _node() and isinstance(pid, int) and _process_start(pid) != holder.get("process")
 
 
-def _holder(holder: dict[str, Any] | None) -> str:
+def _holder(holder: dict[str, Any]) -> str:
     if not holder:
         return "an unknown process"
     return f"process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
