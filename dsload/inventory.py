@@ -52,10 +52,20 @@ class Row:
     @classmethod
     def parse(cls, line: bytes) -> Self:
         """Read a line. Raises ValueError."""
+        return cls.of(json.loads(line))
+
+    @classmethod
+    def of(cls, fields: Any) -> Self:
+        """Take a row from the JSON values of its line. Raises ValueError."""
         try:
-            return cls(**json.loads(line))
+            row = cls(**fields)
         except TypeError as error:
             raise ValueError(str(error)) from None
+        texts = isinstance(row.path, str) and isinstance(row.checksum, str) and isinstance(row.version, str)
+        numbers = isinstance(row.size, int) and isinstance(row.mtime, int) and isinstance(row.directory, bool)
+        if not (texts and numbers and isinstance(row.symlink, str | None)):
+            raise ValueError("a field is of another type")
+        return row
 
     def line(self) -> bytes:
         """The row as a line of JSON, without what is not set."""
@@ -103,15 +113,15 @@ class Inventory:
         line = next(self._lines(INVENTORY), b"")
         with contextlib.suppress(ValueError, TypeError):
             fields = json.loads(line)
-            if fields.get("dsload") == FORMAT:
+            if isinstance(fields, dict) and fields.get("dsload") == FORMAT:
                 return Header(**fields)
         return None
 
     def complete(self) -> dict[str, Any] | None:
         """What the marker says, None where the last load did not end."""
         with contextlib.suppress(ValueError):
-            found: dict[str, Any] | None = json.loads(b"".join(self._lines(MARKER)) or b"null")
-            return found
+            found = json.loads(b"".join(self._lines(MARKER)))
+            return found if isinstance(found, dict) else None
         return None
 
     def rows(self) -> Iterator[Row]:
@@ -120,13 +130,19 @@ class Inventory:
         if self.header() is None:
             return
         next(lines)
+        last = ""
         for line in lines:
-            with contextlib.suppress(ValueError):
-                yield Row.parse(line)
+            try:
+                row = Row.parse(line)
+            except ValueError:
+                continue
+            if row.path > last:  # as it was written; else somebody else wrote it
+                last = row.path
+                yield row
 
     def merged(self) -> Iterator[Row]:
         """The rows with what the journal of a load that did not end adds and takes away, sorted by path."""
-        late = {record.path: record for record in self._records()}
+        late = {record.path: record for record in self._records() if not record.intended}
         rows = (row for row in self.rows() if row.path not in late)
         added = (Row.parse(record.line) for _, record in sorted(late.items()) if not record.gone)
         return heapq.merge(rows, added, key=lambda row: row.path)
@@ -150,10 +166,14 @@ class Inventory:
                 synced = int(match[1])
         number = 0
         for line in self._lines(JOURNAL):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                fields = json.loads(line)
-                number += "path" in fields
-                yield _Record(fields["path"], number, line, bool(fields.get("gone")), number <= synced)
+            if _MARK.fullmatch(line):
+                continue
+            number += 1
+            try:
+                record = _Record.parse(line, number, synced)
+            except (ValueError, KeyError, TypeError):
+                continue
+            yield record
 
     # Writing, with the lease held
 
@@ -182,6 +202,10 @@ class Inventory:
                 os.write(fd, _encode(asdict(header)))
         with writing("opening", JOURNAL):
             self._journal = self._volume.open_state(JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def intend(self, row: Row) -> None:
+        """A file is whole and about to be put in place; should its row not follow, the next run hashes it."""
+        self._append(_encode({"intended": json.loads(row.line())}))
 
     def append(self, row: Row) -> bool:
         """A file is in place. Whether it is time to sync()."""
@@ -239,8 +263,10 @@ class Inventory:
         """The journal in runs that are sorted each; all but the last lie on the volume."""
         run: list[_Keyed] = []
         for record in self._records():
-            line = b"" if record.gone or not believe(record) else record.line
-            run.append((record.path, record.number, line))
+            believed = record.gone or believe(record)
+            if record.intended and not believed:
+                continue  # what was there before is still there
+            run.append((record.path, record.number, record.line if believed else b""))
             if len(run) == _RUN:
                 yield self._spill(sorted(run), stack)
                 run = []
@@ -258,13 +284,28 @@ _Keyed = tuple[str, int, bytes]  # path, age, line; an empty line is a path that
 
 
 class _Record(NamedTuple):
-    """A line of the journal: its number among the rows, and whether the volume was synced after it."""
+    """A line of the journal: its number, the row's line ("" for gone), and whether the volume was synced after it."""
 
     path: str
     number: int
     line: bytes
-    gone: bool
     safe: bool
+    intended: bool = False
+
+    @property
+    def gone(self) -> bool:
+        return not self.line
+
+    @classmethod
+    def parse(cls, line: bytes, number: int, synced: int) -> Self:
+        """Read a line. Raises ValueError, KeyError or TypeError."""
+        fields = json.loads(line)
+        if "intended" in fields:
+            row = Row.of(fields["intended"])
+            return cls(row.path, number, row.line(), safe=False, intended=True)
+        if fields.pop("gone", False):
+            return cls(Row(str(fields["path"])).path, number, b"", safe=True)
+        return cls(Row.of(fields).path, number, line, number <= synced)
 
 
 def _latest(rows: Iterable[_Keyed]) -> Iterator[bytes]:

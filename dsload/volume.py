@@ -264,15 +264,19 @@ class Volume:
                 os.close(fd)
             return mtime
 
-    def adopt(self, name: str, fd: int, path: str, executable: bool) -> int:
-        """Put a partial file that is whole in place; its mtime in nanoseconds."""
+    def finish_partial(self, fd: int, path: str, executable: bool) -> int:
+        """Give a partial file that is whole its time, owner and mode, and sync it; its mtime in nanoseconds."""
         with writing("writing", path):
             mtime = self._finish(fd, path, executable)
             os.fsync(fd)
+            return mtime
+
+    def adopt(self, name: str, path: str) -> None:
+        """Put a partial file that is finished in place."""
+        with writing("writing", path):
             self._rename(name, path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{name}.journal", dir_fd=self._in_parts)
-            return mtime
 
     def place_link(self, path: str, target: str) -> None:
         """Put a symlink in place."""

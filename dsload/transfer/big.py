@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsload.errors import ChangedError, IntegrityError
+from dsload.inventory import Row
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.transfer.checksum import Digest
 from dsload.transfer.http import Abandon, Exchange
@@ -214,9 +215,12 @@ class BigFile:
             self._start_over()
             return
         entry = self.entry
-        mtime = self.transfer.volume.adopt(self.name, self.partial.fd, entry.path, entry.executable)
-        size = self.partial.size
-        self.transfer.placed(entry, size, actual, mtime, verified=self.checksum is not None)
+        volume, inventory = self.transfer.volume, self.transfer.inventory
+        mtime = volume.finish_partial(self.partial.fd, entry.path, entry.executable)
+        row = Row(entry.path, self.partial.size, str(actual or ""), entry.version, mtime)
+        inventory.intend(row)
+        volume.adopt(self.name, entry.path)
+        self.transfer.placed(row, verified=self.checksum is not None)
 
 
 def mismatch(where: str, stated: Checksum, actual: Checksum) -> IntegrityError:
@@ -371,7 +375,6 @@ class PartRead:
             file.partial.write(chunk, position)
             file.partial.arrived(position, position + len(chunk))
             file.transfer.progress.received(len(chunk), file.entry.path)
-            file.transfer.client.budget.renew()
             start, position = position, position + len(chunk)
             if not file.streaming:
                 file.save(start, position, epoch)

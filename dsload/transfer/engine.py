@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from dsload.errors import ChangedError, DsloadError
 from dsload.inventory import Inventory, Row
-from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
+from dsload.listing import BytesReader, Entry, HttpReader, Response
 from dsload.report import Progress
 from dsload.transfer import checksum
 from dsload.transfer.big import BigFile, PartRead, mismatch
@@ -240,14 +240,14 @@ class Transfer:
         began = time.perf_counter()
         mtime = self.volume.place(entry.path, data, entry.executable)
         self._place_time += (time.perf_counter() - began - self._place_time) / 8
-        self.placed(entry, len(data), actual, mtime, verified=stated is not None)
+        row = Row(entry.path, len(data), str(actual or ""), entry.version, mtime)
+        self.placed(row, verified=stated is not None)
 
-    def placed(self, entry: Entry, size: int, actual: Checksum | None, mtime: int, verified: bool) -> None:
+    def placed(self, row: Row, verified: bool) -> None:
         """A file is in place: note it."""
-        row = Row(entry.path, size, str(actual or ""), entry.version, mtime)
         if self.inventory.append(row):
             self.later(self.inventory.sync)
-        self.progress.loaded(entry.path, size, verified=verified and actual is not None)
+        self.progress.loaded(row.path, row.size, verified=verified and bool(row.checksum))
         with self._change:
             self._left -= 1
             if not self._left:
