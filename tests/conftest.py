@@ -18,9 +18,9 @@ from tests.servers.tls import CA, make_ca
 
 
 def pytest_configure() -> None:
-    """No proxy and no credentials of the developer's own in any test."""
+    """No proxy, credentials or settings of the developer's own in any test."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("AWS_"):
+        if name.lower().endswith("_proxy") or name.startswith(("AWS_", "DSLOAD_")):
             del os.environ[name]
 
 
