@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -200,7 +200,6 @@ def _write_report(path: str | None, report: "Report") -> None:
 def list_command(**flags: Any) -> None:
     """List what would be loaded: size, checksum, path; and the revision that a branch or tag stands for now."""
     from dsload.fetchers.base import Context
-    from dsload.listing import Entry
     from dsload.loading import list_source
     from dsload.plan import check_names
     from dsload.transfer.http import Client
@@ -211,9 +210,9 @@ def list_command(**flags: Any) -> None:
     secrets = read_secrets(flags["mount_secrets"])
     with Client(_network(flags, secrets)) as client:
         listing = list_source(source, Context(secrets, client))
-    listing.entries.sort(key=lambda entry: entry.path)
-    check_names(listing.entries)
-    entries: Iterator[Entry] = (entry for entry in listing.entries if source.filter(entry.path))
+    entries = [entry for entry in listing.entries if source.filter(entry.path)]
+    entries.sort(key=lambda entry: entry.path)
+    check_names(entries)
     if flags["output"] == "json":
         _print_listing_json(str(source), listing.revision, entries)
         return
@@ -226,7 +225,7 @@ def list_command(**flags: Any) -> None:
         click.echo(f"{size:>14}  {checksum}  {printable(entry.path)}{printable(mark)}")
 
 
-def _print_listing_json(source: str, revision: str | None, entries: Iterator[Any]) -> None:
+def _print_listing_json(source: str, revision: str | None, entries: Iterable[Any]) -> None:
     """One JSON document, written as it goes: a listing may be long."""
     click.echo(f'{{"source": {json.dumps(source)}, "revision": {json.dumps(revision)}, "entries": [', nl=False)
     separator = "\n"

@@ -122,6 +122,9 @@ def _check_uri(uri: str, spec: registry.Spec) -> None:
         raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {takes}")
     if spec.host and not parts.netloc:
         raise UsageError("reading", f"URI {public_uri(uri)!r}", f"it names no {spec.host}")
+    if parts.fragment and not (spec.query_is_uri or spec.any_option):
+        fix = "write the # of a name as %23"
+        raise UsageError("reading", f"URI {public_uri(uri)!r}", "what follows its '#' is no part of the path", fix)
 
 
 def _query_options(uri: str, spec: registry.Spec) -> dict[str, str]:

@@ -1,0 +1,15 @@
+"""No source type without its contract."""
+
+import importlib
+import pkgutil
+
+import tests.contract
+from dsload.registry import specs
+from tests.contract.suite import SourceContract
+
+
+def test_every_type_that_dsload_loads_has_a_contract() -> None:
+    for module in pkgutil.iter_modules(tests.contract.__path__, "tests.contract."):
+        importlib.import_module(module.name)
+    covered = {contract.type for contract in SourceContract.__subclasses__()}
+    assert covered == {spec.type for spec in specs().values() if spec.preloads}
