@@ -282,8 +282,8 @@ class PartGet(Exchange):
             return request
         headers = dict(request.headers)
         headers["Range"] = f"bytes={self._position}-{self._end - 1}"
-        if file.partial.validator:
-            headers["If-Range"] = file.partial.validator
+        if (validator := file.partial.validator) and not validator.startswith("W/"):
+            headers["If-Range"] = validator
         return replace(request, headers=headers)
 
     def begin(self, response: Response) -> None:
@@ -296,9 +296,9 @@ class PartGet(Exchange):
             self._end = self._file.entry.size
 
     def write(self, chunk: bytes) -> None:
+        self._alive()
         position = self._position
         if 0 <= self._end < position + len(chunk):
-            self._alive()
             raise self._file.changed("the server sent more than was listed")
         self._file.partial.write(chunk, position)
         self._position = position = position + len(chunk)
@@ -385,9 +385,11 @@ class PartRead:
 
 
 def _validator(response: Response) -> str:
-    """What If-Range takes (RFC 9110, 13.1.5): a strong ETag, else Last-Modified."""
+    """What tells versions apart: a strong ETag, else Last-Modified, as If-Range takes them (RFC 9110, 13.1.5), else
+    a weak ETag.
+    """
     etag = response.headers.get("etag", "")
-    return etag if etag.startswith('"') else response.headers.get("last-modified", "")
+    return etag if etag.startswith('"') else response.headers.get("last-modified", etag)
 
 
 def _total(response: Response) -> int | None:
@@ -396,11 +398,11 @@ def _total(response: Response) -> int | None:
         total = response.headers.get("content-range", "").rpartition("/")[2]
     else:
         total = response.headers.get("content-length", "")
-    return int(total) if total.isdigit() else None
+    return int(total) if total.isdecimal() else None
 
 
 def _range_start(response: Response) -> int | None:
     """Where a 206 starts."""
     unit, _, rest = response.headers.get("content-range", "").partition(" ")
     start = rest.partition("-")[0]
-    return int(start) if unit == "bytes" and start.isdigit() else None
+    return int(start) if unit == "bytes" and start.isdecimal() else None

@@ -7,20 +7,22 @@ retries and the stall watchdog are the same everywhere.
 import heapq
 import itertools
 import os
+import re
+import string
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pycurl
 
-from dsload.errors import DsloadError, UnreachableError
+from dsload.errors import DsloadError, IntegrityError, UnreachableError, UsageError
 from dsload.listing import Request, Response
-from dsload.secrets import redact
-from dsload.transfer.retry import Budget, Failure, backoff, status_text, to_error
+from dsload.secrets import hide, redact
+from dsload.transfer.retry import Budget, Failure, asked_wait, backoff, proxy_failure, status_text, to_error
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ LOOPS = 2
 REDIRECTS = 10
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
 ERROR_BODY = 64 * 1024
+LARGEST_PAGE = 256 << 20  # bytes of an answer that is kept in memory: more than an index of a million files
 _IDLE = 0.05  # seconds a loop with running lanes waits at most before it looks for new work
 
 
@@ -83,6 +86,17 @@ class Exchange:
 
 
 Feed = Callable[[bool, bool], Exchange | None]  # (light, heavy): the next exchange of a kind that is wanted
+Wanted = Callable[[Response], bool]  # whether an answer's body is, by its headers
+
+
+def always(response: Response) -> bool:
+    """Any answer's body is wanted."""
+    return True
+
+
+def never(response: Response) -> bool:
+    """No answer's body is wanted."""
+    return False
 
 
 class Client:
@@ -152,7 +166,7 @@ class Client:
         if wait is None:
             return error
         if not self.budget.allows(wait):
-            return self._spent(error)
+            return self._spent(error, failure)
         exchange.attempt += 1
         self.retrying(redact(f"{where}: {failure.reason}; trying again in {wait:.1f} s"))
         with self._wake:
@@ -176,30 +190,36 @@ class Client:
             except UnreachableError as error:
                 wait = backoff(Failure(error.why), attempt)
                 if wait is None or not self.budget.allows(wait):
-                    raise self._spent(error) from error.__cause__
+                    raise self._spent(error, Failure(error.why)) from error.__cause__
                 self.retrying(redact(f"{error.where}: {error.why}; trying again in {wait:.1f} s"))
                 if pause(wait):
                     raise
         raise AssertionError("not reached")
 
-    def _spent(self, error: DsloadError) -> DsloadError:
-        error.why = f"{error.why}, after {self.budget.seconds:g} s without progress (--retry-budget)"
+    def _spent(self, error: DsloadError, failure: Failure) -> DsloadError:
+        asked, seconds = asked_wait(failure.response.headers) if failure.response else None, self.budget.seconds
+        if asked and asked > seconds:
+            error.why = f"{error.why} and asks to wait {asked:,.0f} s, more than {seconds:g} s (--retry-budget)"
+        else:
+            error.why = f"{error.why}, after {seconds:g} s without progress (--retry-budget)"
         return error
 
-    def fetch(self, request: Request, doing: str, where: str, body: bool = True) -> Response:
+    def fetch(self, request: Request, doing: str, where: str, body: Wanted = always) -> Response:
         """One request, retried within the budget; its answer, of whatever status no retry helps against.
 
         Args:
             request: what to send.
             doing, where: for messages.
-            body: False to drop the connection once the headers are there.
+            body: whether the headers make its body wanted; else the connection is dropped.
 
         Raises:
-            DsloadError: no answer came.
+            DsloadError: no answer came, or one that is larger than LARGEST_PAGE.
         """
         return next(self.fetch_all([request], doing, where, body))
 
-    def fetch_all(self, requests: Iterable[Request], doing: str, where: str, body: bool = True) -> Iterator[Response]:
+    def fetch_all(
+        self, requests: Iterable[Request], doing: str, where: str, body: Wanted = always
+    ) -> Iterator[Response]:
         """Many requests at once; their answers as of fetch(), in the order of the requests."""
         fetches = [_Fetch(self, request, doing, where, body) for request in requests]
         for fetch in fetches:
@@ -252,11 +272,12 @@ class Client:
 class _Fetch(Exchange):
     """An exchange whose answer is kept in memory."""
 
-    def __init__(self, client: Client, request: Request, doing: str, where: str, body: bool) -> None:
+    def __init__(self, client: Client, request: Request, doing: str, where: str, wanted: Wanted) -> None:
         super().__init__()
         self._client, self._request, self._doing, self._where = client, request, doing, where
-        self._wants_body = body
+        self._wanted = wanted
         self._body: list[bytes] = []
+        self._size = 0
         self._response: Response | None = None
         self._error: Exception | None = None
         self._done = threading.Event()
@@ -266,11 +287,16 @@ class _Fetch(Exchange):
 
     def begin(self, response: Response) -> None:
         self._body.clear()
+        self._size = 0
         self._response = response
-        if not self._wants_body:
+        if not self._wanted(response):
             raise Abandon
 
     def write(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > LARGEST_PAGE:
+            why = f"the server answers with a page of more than {LARGEST_PAGE >> 20} MiB, too large for a listing"
+            raise IntegrityError(self._doing, self._where, why, "name one file, or a folder further down")
         self._body.append(chunk)
 
     def end(self) -> None:
@@ -323,14 +349,14 @@ class _Loop(threading.Thread):
 
     def _fill(self) -> None:
         while exchange := self._take():
+            lane = self._idle.pop() if self._idle else _Lane(self._client.network)
             try:
-                request = exchange.request()
+                lane.start(exchange, exchange.request())
             except Exception as error:
+                self._idle.append(lane)
                 self._client.release()
                 exchange.broke(error)
                 continue
-            lane = self._idle.pop() if self._idle else _Lane(self._client.network)
-            lane.start(exchange, request)
             self._running[lane.curl] = lane
             self._multi.add_handle(lane.curl)
 
@@ -395,14 +421,14 @@ class _Lane:
 
     def start(self, exchange: Exchange, request: Request) -> None:
         self._exchange, self._request, self._hops = exchange, request, 0
-        self._redirected = False
+        self._redirected, self._astray = False, ""
         self._send(request)
 
     def _send(self, request: Request) -> None:
         curl, url = self.curl, request.url
         self._answer = _Answer(url)
         self._error: Exception | None = None
-        self._lines: list[bytes] = []
+        self._lines: list[bytes] = []  # of the head that comes in
         self._sink: Callable[[bytes], None] = self._discard
         curl.setopt(pycurl.URL, url)
         scheme = url.partition(":")[0]
@@ -430,15 +456,17 @@ class _Lane:
             for option in (pycurl.AWS_SIGV4, pycurl.USERNAME, pycurl.PASSWORD):
                 curl.unsetopt(option)
             self._signed = False
-        curl.setopt(pycurl.HTTPHEADER, [*headers, "Accept-Encoding: identity"])
+        headers.append("Accept-Encoding: identity")
+        curl.setopt(pycurl.HTTPHEADER, [header.encode("utf-8", "surrogateescape") for header in headers])
 
     def _on_header(self, line: bytes) -> int | None:
+        if self._answer.status >= 200:  # a trailer (RFC 9110, 6.5)
+            return None
         if line != b"\r\n" and line != b"\n":
-            if line.startswith(b"HTTP/"):
-                self._lines.clear()
             self._lines.append(line)
             return None
         status, *lines, _ = b"".join(self._lines).decode("latin-1").split("\n")
+        self._lines.clear()
         self._answer.status = int(status.split(None, 2)[1])
         pairs = (header.partition(":") for header in lines)
         self._answer.headers = {name.lower(): value.strip() for name, _, value in pairs}
@@ -480,10 +508,21 @@ class _Lane:
         location = self._answer.headers.get("location")
         if number or self._answer.status not in (301, 302, 303, 307, 308) or not location:
             return False
-        url = urljoin(self._answer.url, location)
         self._hops += 1
-        if self._hops > REDIRECTS or urlsplit(url).scheme not in ("http", "https"):
-            return False
+        url = _target(self._answer.url, location)
+        if not url:
+            self._astray = "the server redirects to what is no HTTP URL"
+        elif self._hops > REDIRECTS:
+            self._astray = f"the server redirects more than {REDIRECTS} times"
+        else:
+            try:
+                self._send_on(url)
+            except Exception as error:  # finish() hands it on
+                self._error = error
+                return False
+        return not self._astray
+
+    def _send_on(self, url: str) -> None:
         sent = self._request
         if origin(url) == origin(self._answer.url) and not self._redirected:
             self._request = Request(url, sent.method, sent.headers, sent.sign)
@@ -492,7 +531,6 @@ class _Lane:
             kept = {name: value for name, value in sent.headers.items() if name.lower() in _NEUTRAL}
             self._request = Request(url, sent.method, kept)
         self._send(self._request)
-        return True
 
     def finish(self, number: int, message: str) -> None:
         exchange = self._exchange
@@ -507,14 +545,16 @@ class _Lane:
             exchange.end()
         elif self._error is not None:
             exchange.broke(self._error)
+        elif self._astray:
+            exchange.failed(Failure(self._astray, curl=pycurl.E_TOO_MANY_REDIRECTS))
+        elif number and (status := self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) >= 300:
+            exchange.failed(proxy_failure(status, number))
         elif number and answer.status < 300:
             exchange.failed(Failure(message or f"libcurl error {number}", curl=number, redirected=self._redirected))
         elif answer.status >= 300:
             body = b"".join(answer.error_body)[:ERROR_BODY]
             response = Response(answer.url, answer.status, answer.headers, body)
             reason = f"the server answered {status_text(answer.status)}"
-            if self._hops > REDIRECTS:
-                reason = f"the server redirects more than {REDIRECTS} times"
             exchange.failed(Failure(reason, response=response, redirected=self._redirected))
         else:
             exchange.end()
@@ -530,13 +570,45 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
+def _target(url: str, location: str) -> str:
+    """The HTTP URL that an answer's Location leads to (RFC 9110, 10.2.2), "" where it is none."""
+    try:
+        target = urljoin(url, quote(location.encode("latin-1"), safe=string.punctuation))
+        scheme, host, _ = origin(target)
+    except ValueError:
+        return ""
+    return target if scheme in ("http", "https") and host else ""
+
+
 def proxy_for(url: str) -> str:
-    """The proxy of the environment for a URL. libcurl heeds NO_PROXY, but reads HTTP_PROXY in lower case only."""
+    """The proxy of the environment for a URL. libcurl heeds NO_PROXY, but reads HTTP_PROXY in lower case only.
+
+    Raises:
+        UsageError: it is no proxy's URL.
+    """
     names = ("https_proxy", "HTTPS_PROXY") if url.startswith("https:") else ("http_proxy", "HTTP_PROXY")
     for name in (*names, "all_proxy", "ALL_PROXY"):
         if value := os.environ.get(name):
+            _check_proxy(name, value)
             return value
     return ""
+
+
+def _check_proxy(name: str, value: str) -> None:
+    user_info, at, _ = value.partition("://")[2].rpartition("@") if "://" in value else value.rpartition("@")
+    if at:
+        password = user_info.partition(":")[2]
+        for secret in (user_info, password, unquote(password)):
+            hide(secret)
+    try:
+        scheme, host, _ = origin(value if "://" in value else f"http://{value}")
+    except ValueError:
+        scheme = host = ""
+    if scheme not in _PROXIES or not host or re.search(r"\s", value):
+        raise UsageError("reading", f"variable {name}", "it is no proxy's URL", "it has the form http://host:port")
+
+
+_PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 
 
 def ca_file(ca_bundle: str | None) -> str | None:

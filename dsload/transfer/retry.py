@@ -37,6 +37,13 @@ _RETRY_CURL = frozenset(
     }
 )
 _TLS_TRUST = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
+_PROXY_REFUSED = 97  # CURLE_PROXY, which pycurl has no name for
+_REFUSED = {
+    pycurl.E_URL_MALFORMAT: "check the URI",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "check the URI",
+    pycurl.E_TOO_MANY_REDIRECTS: "check the URI and the options",
+    _PROXY_REFUSED: "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+}
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
 _RATE_LIMIT = re.compile(r"(?:^|[;,\s])t=(\d+)")
 
@@ -56,6 +63,12 @@ class Failure:
     curl: int = 0
     response: Response | None = None
     redirected: bool = False
+
+
+def proxy_failure(status: int, curl: int) -> Failure:
+    """A proxy that answered a CONNECT with this status, and libcurl's error for it."""
+    worth_it = status in _RETRY_STATUS
+    return Failure(f"the proxy answered {status_text(status)}", curl=curl if worth_it else _PROXY_REFUSED)
 
 
 class Budget:
@@ -103,13 +116,13 @@ def _worth_retrying(failure: Failure, attempt: int) -> bool:
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks its client to wait, None where it does not."""
     if value := headers.get("retry-after"):
-        if value.strip().isdigit():
+        if value.isdecimal():
             return float(value)
         from email.utils import parsedate_to_datetime
 
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds: float = when.replace(tzinfo=when.tzinfo or UTC).timestamp() - time.time()
         return max(0.0, seconds)
@@ -123,9 +136,13 @@ def to_error(failure: Failure, doing: str, where: str) -> DsloadError:
     if failure.curl in _TLS_TRUST:
         fix = "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
         return UnreachableError(doing, where, failure.reason, fix)
+    if failure.curl in _REFUSED:
+        return RefusedError(doing, where, failure.reason, _REFUSED[failure.curl])
     status = failure.response.status if failure.response else 0
-    if status in (401, 407):
+    if status == 401:
         return RefusedError(doing, where, failure.reason, "check the credentials in the secrets directory")
+    if status == 407:
+        return RefusedError(doing, where, failure.reason, _REFUSED[_PROXY_REFUSED])
     if status == 403:
         fix = "check that the credentials in the secrets directory may read this source"
         return RefusedError(doing, where, failure.reason, fix)

@@ -31,7 +31,7 @@ class SmallGet(Exchange):
     def begin(self, response: Response) -> None:
         self._chunks, self._got, self._response = [], 0, response
         length = response.headers.get("content-length", "")
-        if length.isdigit() and int(length) != self._entry.size:
+        if length.isdecimal() and int(length) != self._entry.size:
             raise self._changed(int(length))
 
     def write(self, chunk: bytes) -> None:
