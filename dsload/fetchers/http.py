@@ -1,25 +1,28 @@
 """HTTP: one file, or a directory index of nginx, Apache, Caddy or Python with everything below it."""
 
 import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from dsload.errors import DsloadError, NotFoundError, UnsafePathError, UsageError
+from dsload.errors import DsloadError, IntegrityError, NotFoundError, UnsafePathError, UsageError
 from dsload.fetchers.base import Context
-from dsload.fetchers.index import Link, parse_index
+from dsload.fetchers.index import INDEX_TYPES, Link, parse_index
 from dsload.fetchers.sums import header_digest, parse_single_sum, parse_sums
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.plan import unsafe
-from dsload.secrets import basic, hide
+from dsload.secrets import basic, hide, public_uri
 from dsload.source import Source
-from dsload.transfer.http import origin
+from dsload.transfer.http import never, origin
 from dsload.transfer.retry import Failure, status_text, to_error
 
 Entries = list[Entry]
+Links = list[Link]
 Level = list[tuple[str, Iterable[Link]]]  # of an index: path with `/` at its end, links
 
 _DEEPEST = 64  # folders; an index that goes deeper leads in circles
+_CADDY_LIMIT = 10_000  # entries of a folder; Caddy's default file_limit, at which it stops without a word
 _DIGESTS = frozenset({"repr-digest", "content-digest", "digest", "content-md5"})
 _SUMS = frozenset({"SHA256SUMS", "SHA256SUMS.txt", "sha256sums.txt"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -41,6 +44,8 @@ class Http:
             elif secrets.username and secrets.password:
                 headers["Authorization"] = _basic(secrets.username, secrets.password)
             elif secrets.token:
+                if re.search(r"\s", secrets.token):
+                    raise UsageError("reading", "the secret token", "it holds white space", "it has to be one word")
                 headers["Authorization"] = f"Bearer {secrets.token}"
         self._headers = headers
 
@@ -48,7 +53,7 @@ class Http:
         """The files below an index, or the one file that the URL names."""
         if urlsplit(self._url).path.endswith("/") or not urlsplit(self._url).path:
             page = self._fetch(self._url)
-            if (links := _links(page)) is not None:
+            if (links := self._links(page)) is not None:
                 return self._crawl(page, links)
             if "content-disposition" not in page.headers:
                 why = "it is a page, and no directory index that dsload reads (nginx, Apache, Caddy, Python)"
@@ -56,7 +61,7 @@ class Http:
         head = self._head(self._url)
         if urlsplit(head.url).path.endswith("/") and not urlsplit(self._url).path.endswith("/"):
             page = self._fetch(head.url)
-            if (links := _links(page)) is not None:
+            if (links := self._links(page)) is not None:
                 return self._crawl(page, links)
         return self._single(head)
 
@@ -64,7 +69,7 @@ class Http:
 
     def _single(self, head: Response) -> Listing:
         name = _disposition_name(head.headers.get("content-disposition", ""))
-        name = name or unquote(urlsplit(self._url).path.rpartition("/")[2])
+        name = name or unquote(urlsplit(self._url).path.rpartition("/")[2], errors="surrogateescape")
         if not name:
             raise NotFoundError("listing", str(self._source), "its URL and headers give the file no name")
         if why := unsafe(name) or ("it holds a '/'" if "/" in name else ""):
@@ -81,7 +86,7 @@ class Http:
             return answer
         request = self._request(url, "GET")
         probe = replace(request, headers={**request.headers, "Range": "bytes=0-0"})
-        answer = self._client.fetch(probe, "asking for", where, body=False)
+        answer = self._client.fetch(probe, "asking for", where, body=never)
         if answer.status == 416 and answer.headers.get("content-range") == "bytes */0":
             return Response(answer.url, 200, {**answer.headers, "content-length": "0"})
         return self._good(answer)
@@ -114,15 +119,14 @@ class Http:
         return Listing(self._with_sums(self._with_heads(entries, reader), reader))
 
     def _open(self, folders: Sequence[tuple[str, str]]) -> Level:
-        pages = self._client.fetch_all((self._request(url) for _, url in folders), "listing", str(self._source))
+        requests = (self._request(url) for _, url in folders)
+        pages = self._client.fetch_all(requests, "listing", str(self._source), body=_may_be_index)
         level: Level = []
         for (prefix, url), page in zip(folders, pages, strict=True):
-            links = _links(self._good(page))
+            links = self._links(self._good(page, prefix), prefix)
             if links is None:
-                why = f"{prefix} is no directory index that dsload reads"
-                raise NotFoundError(
-                    "listing", f"{prefix} of {self._source}", why, "exclude it, or list it on the server"
-                )
+                why = "it is no directory index that dsload reads"
+                raise NotFoundError("listing", f"{prefix} of {self._source}", why, "have the server list it")
             if origin(page.url) != origin(url):
                 raise UnsafePathError("listing", f"{prefix} of {self._source}", "it leads to another host")
             level.append((prefix, links))
@@ -136,8 +140,8 @@ class Http:
         for i, head in zip(vague, self._client.fetch_all(heads, "asking for", str(self._source)), strict=True):
             if head.status < 300:
                 entries[i] = _learned(entries[i], head)
-            elif head.status in (401, 403, 404, 410):
-                raise to_error(_failure(head), "asking for", f"{entries[i].path} of {self._source}")
+            elif head.status in (401, 403, 404, 410) and self._source.filter(entries[i].path):
+                raise to_error(self._failure(head), "asking for", f"{entries[i].path} of {self._source}")
         return entries
 
     def _with_sums(self, entries: Entries, reader: "HttpFiles") -> Entries:
@@ -152,7 +156,7 @@ class Http:
         requests = [reader.request(entry) for entry in sums]
         pages = self._client.fetch_all(requests, "reading the checksums", str(self._source))
         for entry, page in zip(sums, pages, strict=True):
-            text = self._good(page).body.decode("utf-8", "surrogateescape")
+            text = self._good(page, entry.path).body.decode("utf-8", "surrogateescape")
             folder, _, name = entry.path.rpartition("/")
             folder = f"{folder}/" if folder else ""
             if name in _SUMS:
@@ -172,12 +176,30 @@ class Http:
         return Request(url, method, self._headers if origin(url) == origin(self._url) else {})
 
     def _fetch(self, url: str) -> Response:
-        return self._good(self._client.fetch(self._request(url), "listing", str(self._source)))
+        where = str(self._source)
+        return self._good(self._client.fetch(self._request(url), "listing", where, body=_may_be_index))
 
-    def _good(self, answer: Response) -> Response:
+    def _good(self, answer: Response, path: str = "") -> Response:
         if answer.status >= 300:
-            raise to_error(_failure(answer), "listing", str(self._source))
+            where = f"{path} of {self._source}" if path else str(self._source)
+            raise to_error(self._failure(answer), "listing", where)
         return answer
+
+    def _failure(self, answer: Response) -> Failure:
+        reason = f"the server answered {status_text(answer.status)}"
+        scheme, host, port = origin(answer.url)
+        if answer.status in (401, 403) and (scheme, host, port) != origin(self._url):
+            reason += f" after a redirect to {scheme}://{host}:{port}, which gets no credentials"
+        return Failure(reason, response=answer)
+
+    def _links(self, page: Response, path: str = "") -> Links | None:
+        """The links of an index, None where the page is none."""
+        links = parse_index(page.body, page.headers.get("content-type", ""), page.url)
+        if links and len(links) == _CADDY_LIMIT and page.headers.get("server", "").lower().startswith("caddy"):
+            where = f"{path} of {self._source}" if path else str(self._source)
+            why = f"Caddy lists {_CADDY_LIMIT:,} files of a folder and leaves out the others"
+            raise IntegrityError("listing", where, why, "raise file_limit of its file_server's browse")
+        return links
 
 
 class HttpFiles:
@@ -244,12 +266,10 @@ def _learned(entry: Entry, head: Response) -> Entry:
     return replace(entry, size=size, version=f"{size}-{version}" if version else "")
 
 
-def _links(page: Response) -> list[Link] | None:
-    return parse_index(page.body, page.headers.get("content-type", ""), page.url)
-
-
-def _failure(answer: Response) -> Failure:
-    return Failure(f"the server answered {status_text(answer.status)}", response=answer)
+def _may_be_index(response: Response) -> bool:
+    """Whether an answer can be a page of links, and no file to be kept."""
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type in INDEX_TYPES and "content-disposition" not in response.headers
 
 
 def _headers(options: Mapping[str, str]) -> dict[str, str]:
@@ -268,10 +288,16 @@ def _headers(options: Mapping[str, str]) -> dict[str, str]:
 def _without_user_info(uri: str) -> tuple[str, tuple[str, str] | None]:
     parts = urlsplit(uri)
     host = parts.netloc.rpartition("@")[2]
-    url = urlunsplit((parts.scheme.lower(), host, _quoted(parts.path, "%"), parts.query, ""))
-    if not parts.username:
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            raise UsageError("reading", f"URI {public_uri(uri)!r}", "its host is no name") from None
+    query = quote(parts.query, safe=string.punctuation, errors="surrogateescape")
+    url = urlunsplit((parts.scheme.lower(), host, _quoted(parts.path, "%"), query, ""))
+    if not (parts.username or parts.password):
         return url, None
-    return url, (unquote(parts.username), unquote(parts.password or ""))
+    return url, (unquote(parts.username or ""), unquote(parts.password or ""))
 
 
 def _basic(username: str, password: str) -> str:
@@ -285,11 +311,24 @@ def _quoted(path: str, keep: str = "") -> str:
 
 
 def _disposition_name(header: str) -> str:
-    """The file name of a Content-Disposition (RFC 6266), without any folder."""
+    """The file name of a Content-Disposition (RFC 6266), without any folder; `filename*` wins over `filename`."""
     if not header:
         return ""
     from email.message import Message
+    from email.utils import collapse_rfc2231_value
 
     message = Message()
     message["Content-Disposition"] = header
-    return (message.get_filename() or "").replace("\\", "/").rpartition("/")[2]
+    name = ""
+    for parameter, value in message.get_params([], "Content-Disposition"):
+        if parameter.lower() == "filename" and (not name or isinstance(value, tuple)):
+            name = collapse_rfc2231_value(value) if isinstance(value, tuple) else _utf8(value)
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _utf8(text: str) -> str:
+    """What many servers write in a header as it is, and libcurl hands on byte by byte."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text

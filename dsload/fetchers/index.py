@@ -23,6 +23,8 @@ from html import unescape
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, unquote, urlsplit
 
+INDEX_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/json"})
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -89,11 +91,10 @@ def parse_index(page: bytes, content_type: str, url: str) -> list[Link] | None:
     """
     media_type = content_type.partition(";")[0].strip().lower()
     folder = _Folder.of(url)
-    rows: Iterable[_Row] | None = None
-    if media_type == "application/json":
-        rows = _json_rows(page, folder)
-    elif media_type in ("text/html", "application/xhtml+xml"):
-        rows = _html_rows(page)
+    if media_type not in INDEX_TYPES:
+        return None
+    rows: Iterable[_Row] | None
+    rows = _json_rows(page, folder) if media_type == "application/json" else _html_rows(page)
     if rows is None:
         return None
     links: dict[str, Link] = {}
