@@ -37,7 +37,7 @@ class BigFile:
         self.streaming = not getattr(entry.reader, "ranges", True) or entry.size < 0
         self.epoch = 0
         self._digest: Digest | None = None
-        self._fanned_out = self._refetched = self._finished = False
+        self._fanned_out = self._refetched = self._finished = self._asked_last_part = False
         self._lock = threading.Lock()
         if not entry.version:
             self.partial.restart()
@@ -55,12 +55,17 @@ class BigFile:
 
     def learn(self, response: Response | None, part: int) -> "Exchange | None":
         """Take what a HEAD told of the checksum; the next exchange."""
+        size = int(response.headers.get("content-length") or 0) if response else 0
+        if part > 1 and self.checksum:
+            if response and size != self.entry.size - (part - 1) * self.checksum.part_size:
+                self.checksum = None
+            self.transfer.later(self._finish)
+            return None
         if response is None:
             self.checksum = None
             return self.open()
         if part and self.checksum:
-            size = int(response.headers.get("content-length") or 0)
-            fits = size and -(-self.entry.size // size) == self.checksum.parts
+            fits = size > 0 and (self.checksum.parts - 1) * size < self.entry.size
             self.checksum = replace(self.checksum, part_size=size) if fits else None
             return self.open()
         assert isinstance(self.entry.reader, HttpReader)
@@ -80,7 +85,7 @@ class BigFile:
             self.transfer.later(self.advance)
         if not missing:
             return None
-        self._parts = missing if self.streaming else split(missing, self.transfer.workers)
+        self._parts = missing if self.streaming else split(missing, self.transfer.workers, self.transfer.ahead)
         if isinstance(self.entry.reader, BytesReader):
             self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in self._parts])
             return None
@@ -157,7 +162,7 @@ class BigFile:
         self._begin_digest()
         self._fanned_out = False
         size = self.partial.size
-        self._parts = [(0, size)] if self.streaming else split([(0, size)], self.transfer.workers)
+        self._parts = [(0, size)] if self.streaming else split([(0, size)], self.transfer.workers, self.transfer.ahead)
         if isinstance(self.entry.reader, BytesReader):
             self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in self._parts])
         else:
@@ -205,6 +210,9 @@ class BigFile:
     def _finish(self) -> None:
         actual = self._digest.result() if self._digest else None
         if actual and self.checksum and actual != self.checksum:
+            if exchange := self._ask_last_part(self.checksum.parts):
+                self.transfer.queue_gets([exchange])
+                return
             if self._refetched:
                 raise mismatch(self.transfer.where(self.entry), self.checksum, actual)
             self.transfer.progress.retried(
@@ -221,6 +229,16 @@ class BigFile:
         inventory.intend(row)
         volume.adopt(self.name, entry.path)
         self.transfer.placed(row, verified=self.checksum is not None)
+
+    def _ask_last_part(self, number: int) -> "Exchange | None":
+        """A mismatch may come of parts that are not all of one size: then the last one's size gives it away, and
+        there is no telling what the checksum was made of.
+        """
+        if number < 3 or self._asked_last_part or not isinstance(self.entry.reader, HttpReader):
+            return None
+        self._asked_last_part = True
+        request = self.entry.reader.head(self.entry, number)
+        return _Head(self, request, number) if request else None
 
 
 def mismatch(where: str, stated: Checksum, actual: Checksum) -> IntegrityError:

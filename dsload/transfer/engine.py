@@ -56,6 +56,7 @@ class Transfer:
         self._place_time = 0.0  # seconds, a moving average
         self._error: Exception | None = None
         self._left = 0
+        self.ahead = 0  # bytes of large files that are not begun
         self._entries: deque[Entry] = deque()
         self._gets: deque[Exchange] = deque()
         self._reads: deque[PartRead | Entry] = deque()
@@ -97,6 +98,7 @@ class Transfer:
             else:
                 (small if is_small(entry) else large).append(entry)
         large.sort(key=lambda entry: entry.size, reverse=True)
+        self.ahead = sum(max(0, entry.size) for entry in large)
         http: dict[type, bool] = {}  # isinstance of a protocol is slow
         for entry in (*large, *small):
             kind = type(entry.reader)
@@ -141,11 +143,15 @@ class Transfer:
                 entry = self._entries.popleft()
                 if is_small(entry):
                     return SmallGet(self, entry)
-                if exchange := BigFile(self, entry).start():
+                if exchange := self._begin(entry).start():
                     return exchange
             except Exception as error:
                 self.fail(error)
         return None
+
+    def _begin(self, entry: Entry) -> BigFile:
+        self.ahead -= max(0, entry.size)
+        return BigFile(self, entry)
 
     def queue_gets(self, exchanges: Iterable[Exchange]) -> None:
         """Exchanges to run before any other file is begun."""
@@ -183,7 +189,7 @@ class Transfer:
                 raise ChangedError("reading", self.where(work), why, "run the same command again")
             self.soon(lambda: self.place_small(work, data, None, refetch=False))
         else:
-            BigFile(self, work).start()
+            self._begin(work).start()
 
     def read(self, entry: Entry, reader: BytesReader, start: int, end: int) -> bytes:
         """Bytes of an entry, tried again within the budget."""

@@ -22,12 +22,17 @@ def fingerprint(entry: Entry) -> str:
     return sha256(f"{entry.path}\0{entry.size}\0{entry.version}".encode("utf-8", "surrogateescape")).hexdigest()[:40]
 
 
-def split(gaps: Iterable[tuple[int, int]], workers: int) -> list[tuple[int, int]]:
-    """Cut what is missing into parts, in order: large ones, then smaller towards the end so that all workers
-    finish together.
+def split(gaps: Iterable[tuple[int, int]], workers: int, ahead: int = 0) -> list[tuple[int, int]]:
+    """Cut what is missing of a file into parts, in order: large ones, then smaller towards the end of the load, so
+    that all workers finish together.
+
+    Args:
+        gaps: (start, end) of what is missing.
+        workers: connections.
+        ahead: bytes of large files that come after this one.
     """
     gaps = list(gaps)
-    left = sum(end - start for start, end in gaps)
+    left = ahead + sum(end - start for start, end in gaps)
     parts = []
     for start, end in gaps:
         while start < end:
