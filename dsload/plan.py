@@ -4,7 +4,7 @@
 |----------------------|----------------------|--------------------|-------------------------------------------|
 | selected             | same version or sum  | as the row says    | keep; stamp where owner or mode differ    |
 | selected             | same version or sum  | changed or missing | load                                      |
-| selected             | other version        | anything           | load                                      |
+| selected             | other version or sum | anything           | load                                      |
 | selected             | none                 | anything           | load (a file that dsload did not put is   |
 |                      |                      |                    | replaced; a directory is an error)        |
 | filtered out         | any                  | anything           | leave                                     |
@@ -175,8 +175,12 @@ def _same(entry: Entry, row: Row) -> bool:
         return entry.symlink == row.symlink
     if entry.size >= 0 and entry.size != row.size:
         return False
-    same_sum = entry.checksum is not None and row.checksum == str(entry.checksum)
-    return same_sum or bool(entry.version and entry.version == row.version)
+    if entry.checksum is not None:
+        kind, _, value = str(entry.checksum).partition(":")
+        row_kind, _, row_value = row.checksum.partition(":")
+        if kind == row_kind:
+            return value == row_value
+    return bool(entry.version and entry.version == row.version)
 
 
 def _intact(row: Row, found: os.stat_result, target: Target) -> bool:

@@ -109,7 +109,7 @@ def _worth_retrying(failure: Failure, attempt: int) -> bool:
     if failure.response is None or failure.response.status < 300:
         return failure.curl in _RETRY_CURL or failure.curl == 0
     if failure.redirected and failure.response.status in (401, 403):
-        return attempt < 3  # the URL redirected to has expired: ask the first host for a new one
+        return attempt < 1  # the URL redirected to may have expired: ask the first host for a new one
     return failure.response.status in _RETRY_STATUS
 
 
