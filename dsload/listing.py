@@ -25,7 +25,7 @@ class Checksum:
         value: the digest in lower-case hex.
         parts: 0 for a digest of the whole file; else the number of parts whose digests' digest this is
             (the composite checksums and multipart ETags of S3).
-        part_size: bytes of each such part but the last; 0 where it is not known yet.
+        part_size: bytes of each such part but the last, which has the rest; 0 where it is not known yet.
     """
 
     algorithm: str
@@ -91,7 +91,7 @@ class HttpReader(Protocol):
     def head(self, entry: "Entry", part: int = 0) -> Request | None:
         """The HEAD that tells an entry's checksum before its parts are fetched, None where there is none.
 
-        With part=1: the HEAD whose Content-Length is the part size of a composite checksum.
+        With part=1 and more: the HEAD whose Content-Length is the size of that part of a composite checksum.
         """
 
     def stated(self, entry: "Entry", response: Response) -> Checksum | None:

@@ -244,8 +244,10 @@ def unsafe(path: str) -> str:
     if "\0" in path:
         return "it holds a NUL byte"
     names = path.split("/")
+    if path.endswith("/"):
+        return "a file's name cannot end in '/'"
     if "" in names or "." in names:
-        return "it has an empty part"
+        return "it has an empty part, or '.'"
     if ".." in names:
         return "it leads up with '..'"
     if names[0] == STATE:

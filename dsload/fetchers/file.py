@@ -78,6 +78,11 @@ class FileReader:
                 return data
             finally:
                 os.close(fd)
+        except FileNotFoundError as error:
+            why = "it is gone since it was listed"
+            raise ChangedError(
+                "reading", f"{entry.path} of {self._source}", why, "run the same command again"
+            ) from error
         except OSError as error:
             raise to_error(error, "reading", f"{entry.path} of {self._source}") from error
 

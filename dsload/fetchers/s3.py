@@ -10,12 +10,21 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
-from dsload.errors import DsloadError, NotFoundError, RefusedError, UnsafePathError, UsageError
+from dsload.errors import (
+    ChangedError,
+    DsloadError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+    UnsafePathError,
+    UsageError,
+)
 from dsload.fetchers.base import Context
 from dsload.listing import Checksum, Entry, Listing, Request, Response, SigV4
-from dsload.secrets import Secrets, hide
+from dsload.secrets import Secrets, hide, public_uri
 from dsload.source import Source
 from dsload.transfer.retry import Failure, status_text, to_error
 
@@ -30,6 +39,7 @@ _CHECKSUMS = {
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MULTIPART = re.compile(r"([0-9a-f]{32})-(\d+)")
 _BUCKET_FOR_HOST = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?")
 _KEYS_REFUSED = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 )
@@ -44,8 +54,10 @@ class S3:
         self._source, self._client = source, context.client
         parts = urlsplit(source.uri)
         self._bucket, self._path = parts.netloc, unquote(parts.path).lstrip("/")
-        if parts.query or "@" in self._bucket:
-            raise UsageError("reading", str(source), "s3://bucket/path takes neither user nor other query options")
+        if "@" in self._bucket:
+            raise UsageError(
+                "reading", str(source), "s3://bucket/path takes no user", "put keys in the secrets directory"
+            )
         options = source.options
         anonymous = _flag("anonymous", options.get("anonymous", ""))
         chain = _Chain(options, context.secrets, context.client.network.ca_bundle)
@@ -61,15 +73,22 @@ class S3:
 
     def list(self) -> Listing:
         """Every object below the prefix, or the one object of this very name."""
-        prefix = self._path if not self._path or self._path.endswith("/") else self._path + "/"
-        entries = list(self._pages(prefix))
-        if not entries and self._path and not self._path.endswith("/") and (entry := self._object()):
-            return Listing([entry])
-        return Listing(entries)
+        if not self._path or self._path.endswith("/"):
+            return Listing(list(self._pages(self._path)))
+        try:
+            entries, refused = list(self._pages(self._path + "/")), None
+        except RefusedError as error:  # these keys may still read the one object
+            entries, refused = [], error
+        if entries:
+            return Listing(entries)
+        entry = self._object(refused)
+        return Listing([entry] if entry else [])
 
     # Listing
 
     def _pages(self, prefix: str) -> Iterator[Entry]:
+        if ":" in self._bucket:
+            raise self._no_bucket()
         reader = self._reader(prefix)
         token = ""
         while True:
@@ -89,10 +108,13 @@ class S3:
             if not token:
                 raise NotFoundError("listing", str(self._source), "the store cut its listing and gave no way to go on")
 
-    def _object(self) -> Entry | None:
+    def _object(self, refused: RefusedError | None) -> Entry | None:
+        """The object of this very name; where there is none, and the listing was refused, that is the answer."""
         folder, _, name = self._path.rpartition("/")
         reader = self._reader(folder + "/" if folder else "")
         answer = self._client.fetch(self._request(self._path, {}, "HEAD"), "looking for", str(self._source))
+        if answer.status >= 300 and refused:
+            raise refused
         if answer.status == 404:
             return None
         self._good(answer)
@@ -114,11 +136,14 @@ class S3:
             return answer
         where = str(self._source)
         code = _code(answer)
-        if code == "NoSuchBucket" or (answer.status == 404 and not code):
-            why = f"there is no bucket {self._bucket!r} at {self._endpoint}"
-            fix = f"is {self._bucket!r} a server? Then give -o endpoint=http://{self._bucket} and s3://BUCKET/PATH"
-            raise NotFoundError("listing", where, why, fix)
+        if code in ("NoSuchBucket", "InvalidBucketName") or (answer.status == 404 and not code):
+            raise self._no_bucket()
         raise explain(answer, where, self._keys() is None) or to_error(_failure(answer), "listing", where)
+
+    def _no_bucket(self) -> NotFoundError:
+        why = f"there is no bucket {self._bucket!r} at {self._endpoint}"
+        fix = f"is {self._bucket!r} a server? Then give -o endpoint=http://{self._bucket} and s3://BUCKET/PATH"
+        return NotFoundError("listing", str(self._source), why, fix)
 
     # Requests
 
@@ -145,7 +170,10 @@ class S3:
 
     def explain(self, entry: Entry, answer: Response) -> DsloadError | None:
         """The error that an answer to a GET means."""
-        return explain(answer, f"{entry.path} of {self._source}", self._keys() is None)
+        where = f"{entry.path} of {self._source}"
+        if _code(answer) == "NoSuchKey":
+            return ChangedError("reading", where, "it is gone since it was listed", "run the same command again")
+        return explain(answer, where, self._keys() is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +192,7 @@ class S3Objects:
         return self.store.request(self.prefix + (entry.key or entry.path), {}, headers)
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
-        """The HEAD that tells checksums, or with part=1 the size of the parts."""
+        """The HEAD that tells checksums, or with part=1 and more the size of a part."""
         query = {"partNumber": str(part)} if part else {}
         headers = {"x-amz-checksum-mode": "ENABLED"}
         return self.store.request(self.prefix + (entry.key or entry.path), query, headers, "HEAD")
@@ -181,6 +209,8 @@ class S3Objects:
 def _entry(path: str, size: int, etag: str, reader: S3Objects) -> Entry | None:
     """An entry for a key relative to the prefix. A key that ends in `/` is a folder; `a//b` lies at a/b."""
     if path.endswith("/") or not path:
+        if size and path:
+            return Entry(path, size, etag, reader)  # no name of a file: refused where it is not excluded
         if size:
             why = f"it holds {size:,} bytes under the name of a folder"
             raise UnsafePathError("listing", f"the object {reader.prefix + path!r}", why, "rename it in the bucket")
@@ -193,6 +223,8 @@ def _entry(path: str, size: int, etag: str, reader: S3Objects) -> Entry | None:
 def _header_checksum(headers: Mapping[str, str]) -> Checksum | None:
     for algorithm, length in _CHECKSUMS.items():
         value, _, parts = headers.get(f"x-amz-checksum-{algorithm}", "").partition("-")
+        if not parts and headers.get("x-amz-checksum-type") == "COMPOSITE":
+            continue
         try:
             digest = base64.b64decode(value, validate=True)
         except binascii.Error:
@@ -251,8 +283,9 @@ class _Chain:
         if not given:
             return _aws_endpoint(region)
         endpoint = (given if "://" in given else f"https://{given}").rstrip("/")
-        if urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).netloc:
-            raise UsageError("reading", "option endpoint", f"{given!r} is no http or https URL")
+        if not _is_endpoint(endpoint):
+            fix = "give http://HOST:PORT or https://HOST, and credentials as secrets"
+            raise UsageError("reading", "option endpoint", f"{public_uri(given)!r} is no URL of a store", fix)
         return endpoint
 
     def _option(self, name: str) -> str:
@@ -264,30 +297,46 @@ class _Chain:
         return self._options.get(name) or next(filter(None, found), "")
 
 
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc) is not None and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _from_botocore(ca_bundle: str | None) -> Keys:
-    import botocore.exceptions
     import botocore.session
 
-    try:
-        session = botocore.session.Session()
-        if ca_bundle:
-            session.set_config_variable("ca_bundle", ca_bundle)
-        credentials = session.get_credentials()
-    except botocore.exceptions.BotoCoreError as error:
-        raise UsageError("looking for", "AWS credentials", str(error), "check the profile and environment") from error
+    session = botocore.session.Session()
+    if ca_bundle:
+        session.set_config_variable("ca_bundle", ca_bundle)
+    credentials = _mapped(session.get_credentials)
     if credentials is None:
         return lambda: None
 
     def current() -> tuple[str, str, str]:
-        try:
-            frozen = credentials.get_frozen_credentials()
-        except botocore.exceptions.BotoCoreError as error:
-            raise RefusedError("renewing", "AWS credentials", str(error), "check the role and its trust") from error
+        frozen = _mapped(credentials.get_frozen_credentials)
         hide(frozen.secret_key)
         hide(frozen.token or "")
         return frozen.access_key, frozen.secret_key, frozen.token or ""
 
     return current
+
+
+def _mapped(call: Callable[[], Any]) -> Any:
+    """The one place where botocore's errors become dsload's."""
+    from botocore import exceptions as boto
+
+    doing, where = "looking for", "AWS credentials"
+    try:
+        return call()
+    except (boto.HTTPClientError, boto.CredentialRetrievalError, boto.MetadataRetrievalError) as error:
+        raise UnreachableError(doing, where, str(error), "check the service that gives them") from error
+    except (boto.ClientError, OSError) as error:
+        raise RefusedError(doing, where, str(error), "check the role, its trust and its token") from error
+    except boto.BotoCoreError as error:
+        raise UsageError(doing, where, str(error), "check the profile and environment") from error
 
 
 def _aws_endpoint(region: str) -> str:

@@ -5,12 +5,13 @@ import os
 import threading
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Protocol
 
 from dsload.listing import Checksum
 
 DEFAULT = "sha256"
-_BLOCK = 1 << 20
+_BLOCK = 256 << 10
 
 Buffer = bytes | bytearray | memoryview
 
@@ -98,7 +99,8 @@ class Digest:
         self._part_size = like.part_size if like and like.parts else 0
         self._size = size
         step = self._part_size or max(size, 1)
-        self._units = [_Unit(start, min(start + step, size)) for start in range(0, size, step)] or [_Unit(0, 0)]
+        starts = range(0, size, step)[: like.parts if like and self._part_size else None] or (0,)
+        self._units = [_Unit(start, end) for start, end in pairwise((*starts, size))]  # the last is as long as it is
         self._first = 0
         self._lock = threading.Lock()
 
@@ -148,7 +150,7 @@ class Digest:
         """How far the bytes from `start` on are hashed."""
         with self._lock:
             step = self._part_size or max(self._size, 1)
-            return self._units[start // step].position
+            return self._units[min(start // step, len(self._units) - 1)].position
 
     @property
     def complete(self) -> bool:

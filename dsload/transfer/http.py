@@ -453,7 +453,8 @@ class _Lane:
                 headers.append(f"x-amz-security-token: {sign.token}")
             self._signed = True
         elif self._signed:
-            for option in (pycurl.AWS_SIGV4, pycurl.USERNAME, pycurl.PASSWORD):
+            curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)  # pycurl cannot unset AWS_SIGV4
+            for option in (pycurl.USERNAME, pycurl.PASSWORD):
                 curl.unsetopt(option)
             self._signed = False
         headers.append("Accept-Encoding: identity")

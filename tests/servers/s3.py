@@ -15,6 +15,7 @@ from tests.servers.process import LOOPBACK, PIP, Server, answers, find, free_por
 
 Checksum = Literal["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
 ACCESS_KEY, SECRET_KEY, REGION = "AK", "SK", "us-east-1"
+READER = ("READER", "reads-what-it-knows")
 ANONYMOUS_BUCKET = "pub"
 IDENTITIES = {
     "identities": [
@@ -23,7 +24,12 @@ IDENTITIES = {
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         },
-        {"name": "anonymous", "actions": [f"Read:{ANONYMOUS_BUCKET}", f"List:{ANONYMOUS_BUCKET}"]},
+        {
+            "name": "reader",  # may not list
+            "credentials": [{"accessKey": READER[0], "secretKey": READER[1]}],
+            "actions": ["Read"],
+        },
+        {"name": "anonymous", "actions": [f"{may}:{ANONYMOUS_BUCKET}" for may in ("Read", "List", "Write")]},
     ]
 }
 
@@ -101,7 +107,7 @@ CHECKSUM_FIELDS = {f"Checksum{algorithm}" for algorithm in ("CRC32", "CRC32C", "
 
 
 class SeaweedFS(S3):
-    """SeaweedFS: checks signatures; anybody may read and list the bucket ``pub``.
+    """SeaweedFS: checks signatures; anybody may read, list and write the bucket ``pub``.
 
     It knows ``bucket.localhost`` too, for virtual addressing. Unlike moto it folds ``//`` in keys into ``/``.
     """
