@@ -214,6 +214,7 @@ class BigFile:
                 self.transfer.queue_gets([exchange])
                 return
             if self._refetched:
+                self.partial.restart()  # no later run is to go on from this
                 raise mismatch(self.transfer.where(self.entry), self.checksum, actual)
             self.transfer.progress.retried(
                 f"{self.transfer.where(self.entry)}: the content is not what the source states; fetching it again"

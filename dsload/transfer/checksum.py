@@ -96,10 +96,11 @@ class Digest:
 
     def __init__(self, like: Checksum | None, size: int) -> None:
         self._algorithm = like.algorithm if like else DEFAULT
-        self._part_size = like.part_size if like and like.parts else 0
+        self._parts = like.parts if like and (like.part_size or like.parts == 1) else 0
+        self._part_size = like.part_size if like and self._parts else 0
         self._size = size
         step = self._part_size or max(size, 1)
-        starts = range(0, size, step)[: like.parts if like and self._part_size else None] or (0,)
+        starts = range(0, size, step)[: self._parts or None] or (0,)
         self._units = [_Unit(start, end) for start, end in pairwise((*starts, size))]  # the last is as long as it is
         self._first = 0
         self._lock = threading.Lock()
@@ -161,7 +162,7 @@ class Digest:
     def result(self) -> Checksum:
         """The checksum, once complete."""
         digests = [(unit.hasher or hasher(self._algorithm, self._size)).digest() for unit in self._units]
-        if not self._part_size:
+        if not self._parts:
             return Checksum(self._algorithm, digests[0].hex())
         outer = hasher(self._algorithm, self._size)
         outer.update(b"".join(digests))
