@@ -450,6 +450,7 @@ def _error_of(error: BaseException) -> dict[str, Any]:
 
 
 def _run(command: click.Command, name: str) -> NoReturn:
+    stdout = sys.stdout
     try:
         code = command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -462,6 +463,10 @@ def _run(command: click.Command, name: str) -> NoReturn:
         _fail(f"{error.format_message().rstrip('.')}; see `{name} --help`", 2, error)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
+    except SystemExit:
+        if sys.stdout is not stdout:  # click puts another in its place where the reader has gone
+            sys.exit(141)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, NamedTuple, Self
 
-from dsload.errors import VolumeError
 from dsload.volume import Volume, writing
 
 FORMAT = 1
@@ -148,15 +147,13 @@ class Inventory:
         return heapq.merge(rows, added, key=lambda row: row.path)
 
     def _lines(self, name: str) -> Iterator[bytes]:
-        try:
-            fd = self._volume.open_state(name, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            fix = "check the permissions of the target's .dsload"
-            raise VolumeError("reading", f"{self._volume.path}/.dsload/{name}", str(error.strerror), fix) from None
-        with os.fdopen(fd, "rb") as file:
-            yield from file
+        with writing("reading", f"{self._volume.path}/.dsload/{name}"):
+            try:
+                fd = self._volume.open_state(name, os.O_RDONLY | os.O_NONBLOCK)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            with open(fd, "rb") as file:
+                yield from file
 
     def _records(self) -> Iterator["_Record"]:
         """The lines of the journal; one that a kill cut short is passed over."""

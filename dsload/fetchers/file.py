@@ -19,7 +19,9 @@ class File:
         if parts.netloc not in ("", "localhost"):
             fix = f"write file:///{parts.netloc}{parts.path} for a path of this machine"
             raise UsageError("reading", f"URI {source.uri!r}", f"{parts.netloc!r} is read as a host", fix)
-        self._root = os.path.normpath(unquote(parts.path)) or "/"
+        self._root = os.path.normpath(unquote(parts.path, errors="surrogateescape")) or "/"
+        if "\0" in self._root:
+            raise UsageError("reading", f"URI {source.uri!r}", "it holds a NUL byte")
         self._source = str(source)
 
     def list(self) -> Listing:
@@ -28,7 +30,7 @@ class File:
             found = os.stat(self._root)
             if not stat.S_ISDIR(found.st_mode):
                 reader = FileReader(os.path.dirname(self._root), self._source)
-                return Listing([_file(os.path.basename(self._root), found, reader)])
+                return Listing([self._file(os.path.basename(self._root), found, reader)])
             return Listing(list(self._walk(FileReader(self._root, self._source))))
         except OSError as error:
             raise to_error(error, "listing", self._source) from error
@@ -52,11 +54,14 @@ class File:
         if child.is_symlink():
             target = os.readlink(child.path)
             return Entry(path, 0, target, reader, symlink=target)
-        found = child.stat(follow_symlinks=False)
+        return self._file(path, child.stat(follow_symlinks=False), reader)
+
+    def _file(self, path: str, found: os.stat_result, reader: "FileReader") -> Entry:
         if not stat.S_ISREG(found.st_mode):
             why = "it is neither a file, a directory nor a symlink"
             raise RefusedError("listing", f"{path} of {self._source}", why, "remove it from the source")
-        return _file(path, found, reader)
+        executable = bool(found.st_mode & 0o111)
+        return Entry(path, found.st_size, _version(found), reader, executable=executable)
 
 
 class FileReader:
@@ -85,11 +90,6 @@ class FileReader:
             ) from error
         except OSError as error:
             raise to_error(error, "reading", f"{entry.path} of {self._source}") from error
-
-
-def _file(path: str, found: os.stat_result, reader: FileReader) -> Entry:
-    executable = bool(found.st_mode & 0o111)
-    return Entry(path, found.st_size, _version(found), reader, executable=executable)
 
 
 def _version(found: os.stat_result) -> str:
