@@ -126,9 +126,7 @@ def test_captured_page(page: str) -> None:
 )
 def test_href_is_as_the_server_wrote_it(page: str, name: str, written: str) -> None:
     links = captured(page, "https://u@data.example/tree/?token=x#top")
-    assert [each.href for each in links or [] if each.name == name] == [
-        "https://u@data.example/tree/" + written
-    ]
+    assert [each.href for each in links or [] if each.name == name] == ["https://u@data.example/tree/" + written]
 
 
 @pytest.mark.parametrize("server", ["nginx", "apache-plain", "apache-fancy", "caddy-2.11", "python"])
