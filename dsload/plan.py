@@ -261,10 +261,11 @@ def _escapes(entry: Entry) -> bool:
     """Whether a symlink could lead out. `..` may only come first: behind a name that is a symlink itself it
     would lead up from that one's target.
     """
-    names = [name for name in (entry.symlink or "").split("/") if name != "."]
+    target = entry.symlink or "/"
+    names = [name for name in target.split("/") if name != "."]
     up = len(list(itertools.takewhile(lambda name: name == "..", names)))
     depth = entry.path.count("/")
-    return names in ([], [""]) or names[0] == "" or up > depth or ".." in names[up:] or "\0" in (entry.symlink or "")
+    return target.startswith("/") or up > depth or ".." in names[up:] or "\0" in target
 
 
 def _parents(path: str) -> Iterator[str]:
