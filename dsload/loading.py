@@ -272,7 +272,7 @@ def _fill(report: Report, plan: Plan, progress: Progress, loaded: int) -> Report
         "deleted": deleted,
     }
     report.bytes = {
-        "total": plan.keep_bytes + plan.bytes_to_load,
+        "total": plan.keep_bytes + max(plan.bytes_to_load, progress.bytes_total),
         "moved": progress.moved,
         "resumed": progress.resumed,
     }

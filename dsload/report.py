@@ -33,6 +33,11 @@ class Progress:
             self.files_total, self.bytes_total, self.phase = files, size, "loading"
             self.files = self.bytes = 0
 
+    def expect_more(self, size: int) -> None:
+        """A file of a size that the source did not tell turned out to be this large."""
+        with self._lock:
+            self.bytes_total += size
+
     def resume(self, size: int) -> None:
         """Bytes of a file that an earlier run left."""
         with self._lock:

@@ -4,7 +4,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dsload.errors import ChangedError, IntegrityError
+from dsload.errors import ChangedError, IntegrityError, VolumeError
 from dsload.inventory import Row
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.transfer.checksum import Digest
@@ -106,6 +106,7 @@ class BigFile:
         """
         validator = _validator(response)
         if self.partial.validator and validator and validator != self.partial.validator:
+            self._discard()
             raise self.changed("it has another version than when its first part was read")
         total = _total(response)
         if self.entry.size >= 0 and total is not None and total != self.entry.size:
@@ -168,6 +169,12 @@ class BigFile:
         else:
             self.transfer.queue_gets([PartGet(self, *self._parts[0])])
 
+    def _discard(self) -> None:
+        """Leave no parts behind: a listing that tells the two versions not apart would have them go on for ever."""
+        with self._lock:
+            self.epoch += 1
+        self.partial.restart()
+
     def changed(self, why: str) -> ChangedError:
         """The error for a source that is not what was listed."""
         return ChangedError("downloading", self.transfer.where(self.entry), why, "run the same command again")
@@ -178,6 +185,7 @@ class BigFile:
         """A stream has ended, and with it the size of its file is known."""
         if epoch == self.epoch and self.partial.size < 0:
             self.partial.size = size
+            self.transfer.progress.expect_more(size)
             self._begin_digest()
         self.save(0, size, epoch)
 
@@ -192,13 +200,14 @@ class BigFile:
 
     def advance(self) -> None:
         """Hash what is there and not hashed yet."""
-        digest = self._digest
+        restarts, digest = self.partial.restarts, self._digest
         if digest is not None:
             try:
                 digest.follow(self.partial.fd, self.partial.written_from, self.partial.drop_cache)
-            except EOFError:
-                if digest is self._digest:
-                    raise
+            except EOFError as error:
+                if restarts == self.partial.restarts:
+                    fix = "see who else writes there, and load it again"
+                    raise VolumeError("hashing", self.transfer.where(self.entry), str(error), fix) from error
                 return  # the file was started over meanwhile
         with self._lock:
             whole = self.partial.size >= 0 and not self.partial.missing() and (digest is None or digest.complete)

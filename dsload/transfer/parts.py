@@ -90,6 +90,7 @@ class Partial:
     def __init__(self, data: int, journal: int, size: int) -> None:
         self.fd, self._journal, self.size = data, journal, size
         self.validator = ""
+        self.restarts = 0  # how often restart() was called; it grows before a byte is gone
         self._durable, self._written, self._seen = Spans(), Spans(), Spans()
         self._lock = threading.Lock()
         self._read_journal()
@@ -133,6 +134,8 @@ class Partial:
         """Sync a finished part to the volume, then record it, so that no later run fetches it again."""
         os.fdatasync(self.fd)
         with self._lock:
+            if self._written.end_of(start) < end:
+                return  # the file was started over meanwhile
             self._durable.add(start, end)
             self._append({"start": start, "end": end})
 
@@ -155,6 +158,7 @@ class Partial:
     def restart(self) -> None:
         """Forget every byte."""
         with self._lock:
+            self.restarts += 1
             os.ftruncate(self._journal, 0)
             os.ftruncate(self.fd, 0)
             self.validator = ""
