@@ -49,7 +49,7 @@ class Run:
 
 def run(uri: str, root: Path, *arguments: object, env: Mapping[str, str] | None = None) -> Run:
     """Run ``dsload load`` of a URI into `set` below the root, with a JSON report; it gives up early."""
-    root.mkdir(exist_ok=True)
+    root.mkdir(exist_ok=True, parents=True)
     first = ("load", uri, "--mount-root", root, "--mount-path", "set", "--output", "json", "--retry-budget", 20)
     done = subprocess.run(
         argv(*first, "--mount-secrets", root.parent / "secrets", *arguments),
@@ -65,7 +65,7 @@ def bring(
     uri: str, root: Path, *, secrets: Secrets | None = None, settings: Settings | None = None, **options: str
 ) -> Report:
     """Load a URI into `set` below the root, in this process."""
-    root.mkdir(exist_ok=True)
+    root.mkdir(exist_ok=True, parents=True)
     settings = settings or Settings(Network(workers=4, retry_budget=20))
     return load(Source.parse(uri, "HTTP", options), Target(root, "set"), secrets, settings)
 
