@@ -79,8 +79,7 @@ class Filesystem:
             name = str(info["name"]).strip("/")
             path = name.removeprefix(f"{base}/") if base else name
             if base and path == name:
-                why = f"it does not lie below {root!r}"
-                raise UnsafePathError("listing", f"{info['name']!r} of {reader.source}", why, "load another source")
+                raise _outside(name, root)
             entries.append(_entry(path, info, reader))
         full = {parent for entry in entries for parent in _parents(entry.path)}
         return [entry for entry in entries if not (entry.directory and entry.path in full)]
@@ -166,14 +165,24 @@ def _walk(filesystem: fsspec.AbstractFileSystem, root: str) -> Iterable[dict[str
     folders = [root]
     while folders:
         folder = folders.pop()
+        inside = f"{folder.strip('/')}/".lstrip("/")
         for info in filesystem.ls(folder, detail=True):
-            name = str(info["name"])
+            name = str(info["name"]).strip("/")
+            if name == folder.strip("/"):
+                continue
+            if not name.startswith(inside):
+                raise _outside(name, folder)
+            if len(name) > _LONGEST_PATH:
+                why = f"its folders are more than {_LONGEST_PATH:,} bytes deep"
+                raise UnsafePathError("listing", f"{folder[:100]}…", why, "name a folder further down")
             infos.append(info)
-            if info["type"] == "directory":
-                below = name.rstrip("/").startswith(folder.rstrip("/") + "/")
-                if below and not unsafe(name.strip("/")) and len(name) <= _LONGEST_PATH:
-                    folders.append(name)
+            if info["type"] == "directory" and not unsafe(name):
+                folders.append(str(info["name"]))
     return infos
+
+
+def _outside(name: str, folder: str) -> UnsafePathError:
+    return UnsafePathError("listing", repr(name), f"it does not lie below {folder!r}", "load another source")
 
 
 def _lists_trees(kind: type[fsspec.AbstractFileSystem]) -> bool:

@@ -4,6 +4,7 @@ Not whatever fsspec finds for the scheme: another package may take it over, and 
 """
 
 import io
+import logging
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from dsload.errors import RefusedError, UsageError
 from dsload.secrets import Secrets
 
 PORT = 22
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks go to stderr
 _KEYS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
@@ -56,7 +58,13 @@ def connect(uri: str, options: Mapping[str, Any], secrets: Secrets, timeout: flo
     given = {**Sftp._get_kwargs_from_urls(uri), **options}
     host, port = str(given.pop("host", "")), int(given.pop("port", PORT))
     login = _login(host, port, secrets, timeout) | given
-    filesystem = Sftp(host, port=port, skip_instance_cache=True, **login)
+    try:
+        filesystem = Sftp(host, port=port, skip_instance_cache=True, **login)
+    except paramiko.SSHException as error:
+        if str(error) != "No authentication methods available":
+            raise
+        fix = "add the secret ssh-privatekey or password"
+        raise RefusedError("connecting to", host, "it asks for credentials and there are none", fix) from error
     weakref.finalize(filesystem, filesystem.client.close)
     filesystem.ftp.get_channel().settimeout(timeout)
     return filesystem, str(Sftp._strip_protocol(uri))
@@ -107,7 +115,10 @@ def _pinned(name: str, keys: Mapping[str, paramiko.PKey]) -> type[paramiko.Trans
         def start_client(self, event: Any = None, timeout: float | None = None) -> None:
             security = self.get_security_options()
             security.key_types = [kind for kind in security.key_types if _plain(kind) in keys]
-            super().start_client(event, timeout)
+            try:
+                super().start_client(event, timeout)
+            except paramiko.ssh_exception.IncompatiblePeer as error:
+                raise _unknown(name, f"it has no host key of a kind that known_hosts has ({error})") from error
             key = self.get_remote_server_key()
             if keys.get(key.get_name()) != key:
                 self.close()

@@ -98,10 +98,10 @@ class Memory:
 
 
 def write_secrets(directory: Path, **values: str) -> Path:
-    """A secrets directory; ``_`` in a name means ``-``."""
+    """A secrets directory; ``_`` in a name means ``-``, but in known_hosts."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in values.items():
-        (directory / name.replace("_", "-")).write_text(value + "\n")
+        (directory / (name if name == "known_hosts" else name.replace("_", "-"))).write_text(value + "\n")
     return directory
 
 
