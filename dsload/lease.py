@@ -116,7 +116,7 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         """What the lease says, {} where that is no lease, None where there is none."""
-        with writing("reading the lease of", str(self._volume.path)):
+        with writing("reading the lease", f"{self._volume.path}/.dsload/{LEASE}"):
             try:
                 fd = self._volume.open_state(LEASE, os.O_RDONLY)
             except FileNotFoundError:

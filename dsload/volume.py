@@ -105,9 +105,12 @@ class Volume:
 
         Raises:
             UsageError: mount_path has `..`.
+            OwnershipError: the mode is one that only root could work with.
             VolumeError: the root is not there, or not a directory, or a part of the path cannot be made.
         """
         names = split_mount_path(mount_path)
+        if create:
+            _check_mode(ownership)
         path = root.joinpath(*names)
         try:
             current = Descriptor(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -164,7 +167,7 @@ class Volume:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, _NEW, dir_fd=parent)
             directory = Descriptor(os.open(name, _DIRECTORY, dir_fd=parent))
-        if create and stat.S_IMODE(os.fstat(directory).st_mode) & ~stat.S_ISGID == _NEW:
+        if create and _is_new(directory):
             self._own_directory(directory, name)
         return directory
 
@@ -185,6 +188,8 @@ class Volume:
             name = path.rpartition("/")[2]
             _check_name(name)
             directory = self._step(directory, name, create)
+            if not create and _is_new(directory):
+                continue  # not to be taken from here when it is to be written to
             with self._lock:
                 directory = self._dirs.setdefault(path, directory)
                 if len(self._dirs) > self._most_dirs:
@@ -439,11 +444,7 @@ class Volume:
     def open_partial(self, name: str) -> tuple[Descriptor, Descriptor]:
         """Descriptors of a partial file and of its journal, created where they are not there."""
         with writing("opening the partial file of", name):
-            try:
-                data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
-            except PermissionError:  # it has its mode already, one that lets its owner not write
-                os.fchmod(Descriptor(os.open(name, _READ, dir_fd=self._in_parts)), 0o600)
-                data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
+            data = Descriptor(os.open(name, _CREATE, 0o600, dir_fd=self._in_parts))
             journal = os.open(f"{name}.journal", _CREATE | os.O_APPEND, 0o600, dir_fd=self._in_parts)
             return data, Descriptor(journal)
 
@@ -506,6 +507,17 @@ class Volume:
         fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
         os.unlink(name, dir_fd=self._in_parts)
         return fd
+
+
+def _check_mode(ownership: Ownership) -> None:
+    if os.geteuid() != 0 and ownership.directory_mode & 0o300 != 0o300:
+        why = "it would let dsload not write into the directories that it makes, as it is not root"
+        fix = "ask for a mode with w for the owner, or run as root"
+        raise OwnershipError("applying", f"--mount-mode {ownership.mode:04o}", why, fix)
+
+
+def _is_new(directory: int) -> bool:
+    return stat.S_IMODE(os.fstat(directory).st_mode) & ~stat.S_ISGID == _NEW
 
 
 def split_mount_path(path: str) -> list[str]:

@@ -195,6 +195,7 @@ class FaultServer(LoopbackServer):
                 row["mtime"] = formatdate(FIRST_MODIFIED, usegmt=True)
                 if not below:
                     row["size"] = len(self._files[name].body)
+                    row["mtime"] = self._files[name].modified or row["mtime"]
         return list(rows.values())
 
     def _send(self, connection: Connection, request: Request, answer: _Answer, fault: Fault) -> bool:
