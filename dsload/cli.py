@@ -282,7 +282,7 @@ def verify(path: str, output: str, **flags: Any) -> None:
 @_option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the list on stdout.")
 def sources(output: str) -> None:
     """List the sources: type, schemes, options, whether their library is installed."""
-    from dsload.registry import FSSPEC, filesystem_protocols, specs
+    from dsload.registry import FSSPEC, filesystem_protocols, missing_filesystem, specs
     from dsload.source import SELECTION
 
     rows: list[dict[str, Any]] = []
@@ -293,21 +293,26 @@ def sources(output: str) -> None:
             {"…": "request headers" if spec.query_is_uri else "its own"} if spec.any_option else {}
         )
         state = "mounted, not loaded" if not spec.preloads else "installed" if spec.installed else spec.hint
+        missing = {scheme: missing_filesystem(scheme) for scheme in schemes} if spec is FSSPEC else {}
         rows.append(
             {
                 "type": spec.type,
                 "schemes": schemes,
                 "options": options if spec.preloads else {},
                 "state": state,
+                "missing": {scheme: hint for scheme, hint in missing.items() if hint},
             }
         )
     if output == "json":
         click.echo(_dump(rows))
         return
     for row in rows:
-        click.echo(f"{row['type']:<10} {', '.join(f'{scheme}://' for scheme in row['schemes'])}  ({row['state']})")
+        there = ", ".join(f"{scheme}://" for scheme in row["schemes"] if scheme not in row["missing"])
+        click.echo(f"{row['type']:<10} {there}  ({row['state']})")
         for name, about in row["options"].items():
             click.echo(f"{'':<12}{name:<16} {about}")
+        for scheme, hint in row["missing"].items():
+            click.echo(f"{'':<12}{scheme + '://':<16} not installed: {hint}")
     click.echo(f"\nEvery source that is loaded also takes {', '.join(sorted(SELECTION))}.")
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dsload.fetchers.base import FetcherClass
 
 ENTRY_POINTS = "dsload.fetchers"
+SSH = ("sftp", "ssh")
+_EXTRAS = {"sftp": "sftp", "ssh": "sftp", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Spec:
     @property
     def installed(self) -> bool:
         """Whether the modules that it needs are there."""
-        return all(importlib.util.find_spec(name) for name in self.requires)
+        return all(map(_is_there, self.requires))
 
     def load(self) -> "FetcherClass":
         """Import the fetcher. Raises UsageError where the type is only mounted, or its library is missing."""
@@ -73,6 +75,13 @@ class Spec:
     def hint(self) -> str:
         """How to install what is missing."""
         return f"pip install 'dsload[{self.extra}]'" if self.extra else f"pip install {' '.join(self.requires)}"
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent is not
+        return False
 
 
 _BUILT_IN = (
@@ -112,7 +121,8 @@ def specs() -> Mapping[str, Spec]:
     schemes: dict[str, str] = {}
     for spec in (*_BUILT_IN, FSSPEC, *_third_party()):
         if spec.type in table:
-            raise UsageError("reading the registry", spec.type, "two fetchers claim this type", "uninstall one")
+            why = f"{table[spec.type].fetcher or 'dsload itself'} and {spec.fetcher} both claim this type"
+            raise UsageError("reading the registry", spec.type, why, "uninstall one")
         for scheme in spec.schemes:
             if (other := schemes.setdefault(scheme, spec.type)) != spec.type:
                 why = f"{other} and {spec.type} both claim this scheme"
@@ -148,11 +158,37 @@ def filesystem_protocols() -> frozenset[str]:
     return frozenset(available_protocols())
 
 
+def missing_filesystem(protocol: str) -> str:
+    """How to install what a protocol of fsspec needs; "" where it is there."""
+    from fsspec import get_filesystem_class
+
+    try:
+        if protocol in SSH:
+            importlib.import_module("dsload.fetchers.sftp")
+        else:
+            get_filesystem_class(protocol)
+    except ImportError as error:
+        return install_hint(protocol, error)
+    return ""
+
+
+def install_hint(protocol: str, error: ImportError) -> str:
+    """How to install what the import of a protocol's filesystem missed."""
+    extra = _EXTRAS.get(protocol)
+    return f"pip install 'dsload[{extra}]'" if extra else str(error)
+
+
 def _third_party() -> Iterator[Spec]:
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS):
-        spec = point.load()
-        if not isinstance(spec, Spec):
-            raise UsageError("reading the registry", point.value, "the entry point is not a dsload.registry.Spec")
+        where = f"{point.value} of {point.dist.name if point.dist else 'a package'}"
+        try:
+            spec = point.load()
+        except Exception as error:
+            why = f"it cannot be imported ({type(error).__name__}: {error})"
+            raise UsageError("reading the registry", where, why, "mend or uninstall it") from error
+        if not isinstance(spec, Spec) or spec.type != spec.type.upper():
+            why = "it is no dsload.registry.Spec with a type in upper case"
+            raise UsageError("reading the registry", where, why, "mend or uninstall it")
         yield spec

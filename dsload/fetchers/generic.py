@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
-from fsspec.registry import known_implementations
 
 from dsload.errors import (
     ChangedError,
@@ -23,6 +22,7 @@ from dsload.errors import (
 from dsload.fetchers.base import Context
 from dsload.listing import Entry, Listing
 from dsload.plan import unsafe
+from dsload.registry import SSH, install_hint
 from dsload.secrets import Secrets
 from dsload.source import Source
 
@@ -30,7 +30,6 @@ T = TypeVar("T")
 Entries = list[Entry]
 Opened = tuple[fsspec.AbstractFileSystem, str]  # and the root of the source in it
 
-_EXTRAS = {"sftp": "sftp", "ssh": "sftp", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 _LONGEST_PATH = 4096  # bytes on Linux; a tree that goes deeper leads in circles
 _BUGS = (TypeError, LookupError, AttributeError, NotImplementedError, AssertionError)
 _VERSION_FIELDS = (
@@ -108,7 +107,7 @@ class Filesystem:
         where = str(self._source)
         options = {name: _typed(value) for name, value in self._source.options.items()}
         try:
-            if self._scheme in ("sftp", "ssh"):
+            if self._scheme in SSH:
                 from dsload.fetchers.sftp import connect
 
                 return connect(self._uri, options, self._secrets, self._client.network.stall_timeout)
@@ -116,8 +115,7 @@ class Filesystem:
             filesystem, root = url_to_fs(self._uri, skip_instance_cache=True, **options)
             return filesystem, str(root)
         except ImportError as error:
-            extra = _EXTRAS.get(self._scheme)
-            hint = f"pip install 'dsload[{extra}]'" if extra else known_implementations[self._scheme].get("err", "")
+            hint = install_hint(self._scheme, error)
             raise UsageError("loading", where, f"its library is missing ({error})", hint) from error
         except (TypeError, ValueError) as error:
             raise UsageError("connecting to", where, str(error), "check the URI and the options") from error
