@@ -62,7 +62,7 @@ class Row:
             raise ValueError(str(error)) from None
         texts = isinstance(row.path, str) and isinstance(row.checksum, str) and isinstance(row.version, str)
         numbers = isinstance(row.size, int) and isinstance(row.mtime, int) and isinstance(row.directory, bool)
-        if not (texts and numbers and isinstance(row.symlink, str | None)):
+        if not (texts and numbers and (row.symlink is None or isinstance(row.symlink, str))):
             raise ValueError("a field is of another type")
         return row
 
@@ -168,7 +168,7 @@ class Inventory:
             number += 1
             try:
                 record = _Record.parse(line, number, synced)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError):
                 continue
             yield record
 
@@ -295,8 +295,10 @@ class _Record(NamedTuple):
 
     @classmethod
     def parse(cls, line: bytes, number: int, synced: int) -> Self:
-        """Read a line. Raises ValueError, KeyError or TypeError."""
+        """Read a line. Raises ValueError or KeyError."""
         fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise ValueError("it is no map")
         if "intended" in fields:
             row = Row.of(fields["intended"])
             return cls(row.path, number, row.line(), safe=False, intended=True)
