@@ -170,10 +170,19 @@ def test_a_known_host(sshd: Sshd, folder: Path, root: Path, tmp_path: Path) -> N
     assert read_tree(root / "set") == {"a": b"content"}
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_host_of_which_one_key_is_known(passwords: PasswordSftp, root: Path, tmp_path: Path, kind: str) -> None:
+    """It is asked for that one, whichever it would show first."""
+    values = {"username": "models", "password": "correct-horse", "known_hosts": passwords.known_host(kind)}
+    secrets = read_secrets(write_secrets(tmp_path / "secrets", **values))
+    bring(f"sftp://127.0.0.1:{passwords.port}/sub", root, secrets)
+    assert read_tree(root / "set") == {"a b": b"content"}
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
 def test_a_host_with_another_key(passwords: PasswordSftp, root: Path, tmp_path: Path, kind: str) -> None:
-    """Another key of the kind that the host has, or one of a kind that it has not: no password is sent."""
-    key = KEYS["ecdsa" if kind == "ed25519" else kind]()
+    """Another key of a kind that the host has, or one of a kind that it has not: no password is sent."""
+    key = KEYS[kind]()
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     known = f"[127.0.0.1]:{passwords.port} {public.decode()}"
     values = {"username": "models", "password": "correct-horse", "known_hosts": known}
@@ -437,6 +446,7 @@ def test_names_that_lead_out(root: Path, tmp_path: Path, kind: str, name: str, w
         ({"/data": [directory("/data/..")]}, r"leads up with '\.\.'"),
         ({"/data": [directory("/data/.")]}, r"'\.'"),
         ({"/data": [directory("/")], "": [directory("/data")]}, "does not lie below"),
+        ({"/data": [directory("/data/a")], "/data/a": [file("/data/beside")]}, "does not lie below '/data/a'"),
         ({"/data": [directory("/data/a"), file("/data/a")], "/data/a": [file("/data/a/b")]}, "a file and a directory"),
     ],
 )

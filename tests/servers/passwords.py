@@ -23,16 +23,18 @@ class PasswordSftp(LoopbackServer):
     def __init__(self, root: Path, user: str, password: str) -> None:
         self.root, self.user, self.password = root, user, password
         self.tried: list[str] = []
-        self._key = paramiko.ECDSAKey.generate()
+        self._keys = {"ecdsa": paramiko.ECDSAKey.generate(), "rsa": paramiko.RSAKey.generate(2048)}
         super().__init__()
 
-    def known_host(self) -> str:
-        """The server's line of known_hosts."""
-        return f"[127.0.0.1]:{self.port} {self._key.get_name()} {self._key.get_base64()}\n"
+    def known_host(self, kind: str = "ecdsa") -> str:
+        """The server's line of known_hosts for its key of a kind: ecdsa or rsa."""
+        key = self._keys[kind]
+        return f"[127.0.0.1]:{self.port} {key.get_name()} {key.get_base64()}\n"
 
     def serve(self, connection: Connection) -> None:
         with paramiko.Transport(connection.sock.dup()) as transport:  # it closes what it gets
-            transport.add_server_key(self._key)
+            for key in self._keys.values():
+                transport.add_server_key(key)
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Folder, self.root)
             try:
                 transport.start_server(server=_Login(self))
