@@ -69,10 +69,10 @@ class Http:
 
     def _single(self, head: Response) -> Listing:
         name = _disposition_name(head.headers.get("content-disposition", ""))
-        name = name or unquote(urlsplit(self._url).path.rpartition("/")[2], errors="surrogateescape")
+        name = name or unquote(urlsplit(self._url).path, errors="surrogateescape").rpartition("/")[2]
         if not name:
             raise NotFoundError("listing", str(self._source), "its URL and headers give the file no name")
-        if why := unsafe(name) or ("it holds a '/'" if "/" in name else ""):
+        if why := unsafe(name):
             raise UnsafePathError("naming", f"{name!r} from {self._source}", why)
         reader = HttpFiles(self._url, self._url, self._headers)
         entry = _learned(Entry(name, -1, "", reader, key=self._url), head)

@@ -8,7 +8,7 @@ from dsload.errors import ChangedError, IntegrityError, VolumeError
 from dsload.inventory import Row
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.transfer.checksum import Digest
-from dsload.transfer.http import Abandon, Exchange
+from dsload.transfer.http import Abandon, Exchange, ends_itself
 from dsload.transfer.parts import Partial, fingerprint, split
 from dsload.transfer.retry import Failure
 
@@ -295,12 +295,13 @@ class _Head(Exchange):
 class PartGet(Exchange):
     """A range of a file by HTTP; goes on from where it broke off."""
 
-    __slots__ = ("_end", "_epoch", "_file", "_position", "_saved", "_told")
+    __slots__ = ("_end", "_ends_itself", "_epoch", "_file", "_position", "_saved", "_told")
 
     def __init__(self, file: BigFile, start: int, end: int) -> None:
         super().__init__()
         self._file, self._end, self._epoch = file, end, file.epoch
         self._position = self._told = self._saved = start
+        self._ends_itself = False
 
     def request(self) -> Request:
         file = self._file
@@ -321,7 +322,7 @@ class PartGet(Exchange):
             self._position = self._told = self._saved = 0
         self._file.check(response, self._position)
         if self._file.streaming:
-            self._end = self._file.entry.size
+            self._end, self._ends_itself = self._file.entry.size, ends_itself(response)
 
     def write(self, chunk: bytes) -> None:
         self._alive()
@@ -358,6 +359,8 @@ class PartGet(Exchange):
         if self._epoch != self._file.epoch:
             return
         if self._position < self._end:
+            if self._ends_itself:
+                raise self._file.changed(f"it has {self._position:,} bytes now, {self._end:,} were listed")
             self.failed(Failure("the connection ended before the file did"))
             return
         self._tell()

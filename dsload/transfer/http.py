@@ -564,6 +564,13 @@ class _Lane:
 _NEUTRAL = frozenset({"range", "if-range", "accept"})
 
 
+def ends_itself(response: Response) -> bool:
+    """Whether an answer without a length shows where it ends, so that it is shorter, not broken off, where it ended
+    well (RFC 9112, 7.1).
+    """
+    return "chunked" in response.headers.get("transfer-encoding", "").lower()
+
+
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what credentials are for."""
     parts = urlsplit(url)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from dsload.errors import ChangedError
 from dsload.listing import Entry, Request, Response
-from dsload.transfer.http import Abandon, Exchange
+from dsload.transfer.http import Abandon, Exchange, ends_itself
 from dsload.transfer.retry import Failure
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class SmallGet(Exchange):
 
     def end(self) -> None:
         if self._got < self._entry.size:
+            if self._response and ends_itself(self._response):
+                raise self._changed(self._got)
             self.failed(Failure("the connection ended before the file did"))
             return
         transfer = self._transfer

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dsload import Network, Secrets, Settings
+from dsload import Network, Secrets, Settings, read_secrets
 from dsload.errors import DsloadError, IntegrityError, NotFoundError, RefusedError, UnsafePathError, UsageError
-from tests.loads import bodies, bring, run
+from tests.loads import bodies, bring, run, write_secrets
 from tests.servers.fault import ALWAYS, ANY, FaultServer
 from tests.servers.nginx import Nginx
 from tests.servers.orders import Virtual, basic, chunked, ignore_range, is_head, redirect, status
@@ -56,6 +56,8 @@ def is_empty(volume: Path) -> bool:
         ("/ü.bin", "ü.bin"),
         ("/caf%E9.bin", "caf\udce9.bin"),
         ("/plain#part", "plain"),
+        ("/o/folder%2Finner.bin", "inner.bin"),
+        ("/..%2Fup.bin", "up.bin"),
         ("/a;b=c,d&e.bin?name=other.bin", "a;b=c,d&e.bin"),
     ],
 )
@@ -114,7 +116,7 @@ def test_a_hostile_content_disposition_is_refused(fault: FaultServer, volume: Pa
     assert not bodies(fault, "/file")
 
 
-@pytest.mark.parametrize("path", ["/..%2Fup", "/%2e%2e", "/.dsload"])
+@pytest.mark.parametrize("path", ["/..", "/%2e%2e", "/x%2f..", "/.dsload", "/a%00b"])
 def test_a_url_that_makes_a_hostile_name_is_refused(fault: FaultServer, volume: Path, path: str) -> None:
     fault.order(ANY, status(200, body=SMALL), times=ALWAYS)
     with pytest.raises(UnsafePathError):
@@ -423,22 +425,24 @@ USER, PASSWORD, TOKEN = "us er", "pä:ss@/w", "hf_0123456789"
 
 
 @pytest.mark.parametrize(
-    ("user_info", "secrets", "options", "expected"),
+    ("user_info", "files", "options", "expected"),
     [
-        ("", Secrets(username=USER, password=PASSWORD), {}, basic(USER, PASSWORD)),
-        ("us%20er:p%C3%A4%3Ass%40%2Fw@", Secrets(), {}, basic(USER, PASSWORD)),
-        ("us%20er@", Secrets(), {}, basic(USER, "")),
-        (":token@", Secrets(), {}, basic("", "token")),
-        ("us%20er:p%C3%A4%3Ass%40%2Fw@", Secrets(username="u", password="p", token="t"), {}, basic(USER, PASSWORD)),
-        ("", Secrets(token=TOKEN), {}, f"Bearer {TOKEN}"),
-        ("", Secrets(username="somebody", token=TOKEN), {}, f"Bearer {TOKEN}"),
-        ("", Secrets(username=USER, password=PASSWORD, token=TOKEN), {}, basic(USER, PASSWORD)),
-        ("", Secrets(token=TOKEN), {"authorization": "Custom x y"}, "Custom x y"),
+        ("", {"username": USER, "password": PASSWORD}, {}, basic(USER, PASSWORD)),
+        ("us%20er:p%C3%A4%3Ass%40%2Fw@", {}, {}, basic(USER, PASSWORD)),
+        ("us%20er@", {}, {}, basic(USER, "")),
+        (":only-a-token@", {}, {}, basic("", "only-a-token")),
+        ("us%20er:p%C3%A4%3Ass%40%2Fw@", {"username": "u", "password": "p", "token": "t"}, {}, basic(USER, PASSWORD)),
+        ("", {"token": f"{TOKEN}\n"}, {}, f"Bearer {TOKEN}"),
+        ("", {"username": "somebody", "token": TOKEN}, {}, f"Bearer {TOKEN}"),
+        ("", {"username": USER, "password": f"{PASSWORD}\n", "token": TOKEN}, {}, basic(USER, PASSWORD)),
+        ("", {"token": TOKEN}, {"authorization": "Custom x y"}, "Custom x y"),
     ],
 )
 def test_every_request_is_authorized(
-    volume: Path, user_info: str, secrets: Secrets, options: dict[str, str], expected: str
+    tmp_path: Path, volume: Path, user_info: str, files: dict[str, str], options: dict[str, str], expected: str
 ) -> None:
+    """By the user info of the URL, else by the files of the secrets directory, unless an option does it."""
+    secrets = read_secrets(write_secrets(tmp_path / "secrets", **files))
     with FaultServer(authorization=expected) as server:
         server.put("/set/a.txt", SMALL)
         server.put("/set/big.bin", BIG)
