@@ -15,7 +15,7 @@ import secrets
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -371,17 +371,18 @@ class Volume:
     def _own(self, fd: int, mode: int, what: str) -> os.stat_result:
         """Give an open file or directory its mode and owner; what the volume made of it counts."""
         wanted, refusal = self.ownership, ""
-        try:
-            if not mode & _SPECIAL:
-                os.fchmod(fd, mode)
-            if wanted.policy != "skip":
-                os.fchown(fd, wanted.uid, wanted.gid)
-            if mode & _SPECIAL:  # a chown clears these bits, so they come after it
-                os.fchmod(fd, mode)
-        except OSError as error:
-            if error.errno not in _REFUSALS:
-                raise
-            refusal = f" ({_reason(error)})"
+        changes: list[Callable[[], None]] = [lambda: os.fchmod(fd, mode)]
+        if wanted.policy != "skip":
+            changes.append(lambda: os.fchown(fd, wanted.uid, wanted.gid))
+        if mode & _SPECIAL:  # a chown clears these bits, so they come after it
+            changes.reverse()
+        for change in changes:
+            try:
+                change()
+            except OSError as error:
+                if error.errno not in _REFUSALS:
+                    raise
+                refusal = f" ({_reason(error)})"
         found = os.fstat(fd)
         is_now = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
         if wanted.policy == "require" and is_now != (wanted.uid, wanted.gid, mode):

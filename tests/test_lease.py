@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dsload import Ownership
-from dsload.errors import BusyError, UnsafePathError, VolumeError
+from dsload.errors import BusyError, NoSpaceError, UnsafePathError, VolumeError
 from dsload.lease import Lease
 from dsload.volume import Volume
 from tests import command, trees
@@ -126,7 +126,7 @@ def test_a_load_that_lost_its_lease_ends(stalled: FaultServer, tmp_path: Path) -
     file = lease_file(tmp_path)
     file.with_suffix(".new").write_text(json.dumps(ELSEWHERE))
     file.with_suffix(".new").rename(file)
-    out, err = first.communicate()
+    out, err = first.communicate(timeout=25)
     refused(Result(first.returncode, out, err), "keeping the lease of", "another load has taken it over")
     assert json.loads(file.read_text()) == ELSEWHERE  # it is not its own to remove
     assert not (tmp_path / "t/model.bin").exists()
@@ -243,6 +243,38 @@ def test_of_many_that_take_over_one_wins(tmp_path: Path) -> None:
     assert sorted(outcomes) == ["busy"] * (contenders - 1) + ["holds"]
 
 
+def test_one_who_comes_late_to_a_dead_holders_lease_finds_the_new_one(tmp_path: Path) -> None:
+    """It judged the old lease dead, and before it removes that, another has taken it over."""
+    volume = open_volume(tmp_path)
+    write_lease(tmp_path, age=3600)
+    script = (
+        "import os, pathlib, sys\n"
+        "from dsload import Ownership\n"
+        "from dsload.errors import BusyError\n"
+        "from dsload.lease import Lease\n"
+        "from dsload.volume import Volume\n"
+        "def wait(event, args):\n"
+        "    if event == 'open' and args[0] == 'lease.json.claim' and waits:\n"
+        "        waits.clear()\n"
+        "        print('about to take over', flush=True)\n"
+        "        sys.stdin.readline()\n"
+        "waits = [True]\n"
+        f"volume = Volume.open(pathlib.Path({str(tmp_path)!r}), 't', Ownership(os.geteuid(), os.getegid()))\n"
+        "volume.prepare()\n"
+        "sys.addaudithook(wait)\n"
+        "try:\n"
+        "    with Lease(volume, ttl=60): print('holds')\n"
+        "except BusyError: print('busy')\n"
+    )
+    late = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert late.stdout is not None
+    assert late.stdout.readline() == "about to take over\n"
+    with Lease(volume, beat=0.05) as lease:
+        assert late.communicate("go on\n")[0] == "busy\n"
+        assert not lease.lost.is_set()
+        assert json.loads(lease_file(tmp_path).read_text())["pid"] == os.getpid()
+
+
 def test_a_claim_of_one_who_died_while_taking_over_expires(volume: Volume, tmp_path: Path) -> None:
     write_lease(tmp_path, age=3600)
     claim = lease_file(tmp_path).with_name("lease.json.claim")
@@ -321,6 +353,17 @@ def test_something_else_in_its_place_is_an_error(kind: str, volume: Volume, tmp_
         os.symlink("elsewhere", lease_file(tmp_path))
     with pytest.raises(UnsafePathError, match=r"lease\.json"), Lease(volume, ttl=0.6):
         pass
+
+
+def test_a_full_volume_keeps_no_lease_that_could_not_be_written(tmp_path: Path) -> None:
+    with small_tmpfs(tmp_path / "v", MIB) as root:
+        volume = open_volume(root)
+        with (root / "full").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(NoSpaceError), Lease(volume):
+            pass
+        assert not lease_file(root).exists()
 
 
 def test_a_volume_that_turns_read_only_is_an_error(tmp_path: Path) -> None:

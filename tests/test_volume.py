@@ -203,6 +203,21 @@ def test_a_refused_chown_fails_before_the_first_byte(served: FaultServer) -> Non
         assert done.code == 0, done.err
         assert trees.contents(root / "t")["a"] == b"alpha"
         assert set(trees.owners(root / "t").values()) == {(UNPRIVILEGED, UNPRIVILEGED, "0755")}
+        assert command.run(*flags, "--ownership", "try", "--mount-mode", "2750", wrap=as_user).code == 0
+        assert set(trees.owners(root / "t").values()) == {(UNPRIVILEGED, UNPRIVILEGED, "2750")}
+
+
+def test_a_chown_refused_in_a_loaded_target_fails_before_anything_changes(served: FaultServer) -> None:
+    with directory_of(UNPRIVILEGED) as root:
+        flags = ["load", served.url + "/s/", "--mount-root", root, "--mount-path", "t"]
+        assert command.run(*flags, wrap=as_user).code == 0
+        before = trees.everything(root / "t")
+        served.put("/s/new", b"new")
+        served.clear()
+        refused(command.run(*flags, "--mount-uid", 1000, wrap=as_user), 7, "a probe file", "no_root_squash")
+        assert body_requests(served) == []
+        after = trees.everything(root / "t")
+        assert {path for path in before if before[path] != after[path]} <= {".dsload/parts"}
 
 
 def test_a_refused_group_or_setgid_fails_too(served: FaultServer) -> None:
@@ -342,9 +357,13 @@ def test_a_symlink_at_a_files_name_is_replaced(name: str, source: Path, outside:
 
 
 @pytest.mark.parametrize("name", ["lease.json", "inventory.jsonl", "complete.json", "parts/files.jsonl"])
-def test_a_symlink_at_a_state_file_is_not_followed(name: str, source: Path, outside: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["a", "nothing in it", "missing"])
+def test_a_symlink_at_a_state_file_is_not_followed(
+    name: str, end: str, source: Path, outside: Path, tmp_path: Path
+) -> None:
+    (outside / "nothing in it").touch()
     (tmp_path / "t/.dsload/parts").mkdir(parents=True)
-    os.symlink(outside / "a", tmp_path / "t/.dsload" / name)
+    os.symlink(outside / end, tmp_path / "t/.dsload" / name)
     before = trees.everything(outside)
     try:
         bring(source, tmp_path)
