@@ -242,8 +242,8 @@ def test_sftp_keeps_symlinks(sshd: Sshd, folder: Path, root: Path) -> None:
 def test_sftp_goes_on_after_a_connection_breaks(sshd: Sshd, folder: Path, root: Path, fault: tuple[int, Any]) -> None:
     (folder / "big").write_bytes(noise(20 * MIB))
     with Tunnel(sshd.port) as tunnel:
-        tunnel.faults = [None if fault[0] > MIB else fault, fault]
-        network = Network(workers=2, retry_budget=30, stall_timeout=1)
+        tunnel.faults = [None if fault[0] > MIB else fault, fault]  # to list, and to read
+        network = Network(workers=1, retry_budget=30, stall_timeout=2)
         report = bring(sftp(sshd, folder, tunnel.port), root, own_key(sshd), network=network)
         assert not tunnel.faults
     assert read_tree(root / "set") == {"a": b"content", "big": noise(20 * MIB)}
