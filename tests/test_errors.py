@@ -16,7 +16,7 @@ from dsload.errors import DsloadError
 from tests import trees
 from tests.contract.inside import run
 from tests.servers.fault import FaultServer
-from tests.servers.mounts import as_user, directory_of
+from tests.servers.mounts import UNPRIVILEGED, directory_of, need_root
 from tests.servers.orders import stall
 from tests.servers.process import free_port
 
@@ -223,18 +223,22 @@ def test_things_in_the_way_on_the_target(name: str, make: Callable[[Path], None]
         assert trees.contents(tmp_path / "root/t") == trees.contents(tmp_path / "source")
 
 
-def test_a_target_that_may_not_be_looked_into(tmp_path: Path) -> None:
-    """Where even lstat is refused."""
-    uri = a_tree(tmp_path / "source")
-    with directory_of() as root:
-        closed = trees.make(root / "t", {"sub/b": b""}) / "sub"
-        closed.chmod(0)
+def test_a_target_that_may_not_be_looked_into() -> None:
+    """Where even lstat is refused. The process drops its privileges once it has imported what it needs."""
+    need_root("become another user")
+    with directory_of() as folder:
+        uri = a_tree(folder / "source")
+        trees.make(folder / "t/sub", {}).chmod(0)
+        os.chown(folder / "t", UNPRIVILEGED, UNPRIVILEGED)
         script = (
-            "import pathlib, dsload\n"
-            f"dsload.load(dsload.Source.parse({uri!r}), dsload.Target(pathlib.Path({str(root)!r}), 't'))"
+            "import os, pathlib, dsload\n"
+            f"source, root = dsload.Source.parse({uri!r}), pathlib.Path({str(folder)!r})\n"
+            "dsload.load(source, dsload.Target(root, 'of root'))\n"
+            f"os.setgroups([]); os.setgid({UNPRIVILEGED}); os.setuid({UNPRIVILEGED})\n"
+            "dsload.load(source, dsload.Target(root, 't'))\n"
         )
-        done = subprocess.run(as_user([sys.executable, "-c", script]), capture_output=True, text=True)
-    assert "dsload.errors.VolumeError" in done.stderr.splitlines()[-1]
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "dsload.errors.VolumeError: checking sub/b: permission denied" in done.stderr.splitlines()[-1]
 
 
 def test_settings_that_are_wrong(fault: FaultServer, tmp_path: Path) -> None:
