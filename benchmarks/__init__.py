@@ -1,0 +1,1 @@
+"""Speed and memory of dsload beside its peers; `make bench`."""

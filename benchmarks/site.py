@@ -1,0 +1,105 @@
+"""The sources: made on the spot, the same each time, on tmpfs; and their servers, started when first asked for."""
+
+import hashlib
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.servers import ManyObjects, Paced
+from tests.servers.nginx import Nginx
+from tests.servers.s3 import SeaweedFS
+from tests.servers.tls import make_ca
+
+RATE = 20_000_000  # bytes/s of a connection of `paced`
+BLOCK = 8_388_593  # bytes, a prime: no two parts of a file are alike
+
+Files = dict[str, int]  # path: bytes; -1 where that does not matter
+
+
+def _small(count: int, folder: str = "") -> Files:
+    """Files of 4 to 40 kB, 200 in a folder."""
+    sizes = random.Random(count)
+    return {f"{folder}d{n // 200:02}/f{n:05}.bin": sizes.randint(4_000, 40_000) for n in range(count)}
+
+
+FOLDERS: dict[str, Files] = {
+    "big": {f"model-{n:05}-of-00011.safetensors": 171_966_464 for n in range(1, 12)},
+    "one": {"model.safetensors": 1_000_000_000},
+    "small": _small(3_000),
+    "many": _small(20_000),
+    "same": _small(10_000),
+}
+
+
+class Site:
+    """Sources, each named `server:folder`, such as `http:big`.
+
+    Args:
+        directory: on tmpfs.
+        running: stops the servers.
+    """
+
+    def __init__(self, directory: Path, running: ExitStack) -> None:
+        self.directory, self.ca = directory, make_ca(directory / "ca")
+        www = self._www = directory / "www"
+        start = {
+            "http": lambda: Nginx(directory / "nginx", www),
+            "tls": lambda: Nginx(directory / "nginx-tls", www, tls=self.ca),
+            "paced": lambda: Paced(www, RATE),
+            "s3": lambda: SeaweedFS(directory / "weed"),
+            "objects": ManyObjects,
+        }
+        self._server = cache(lambda name: running.enter_context(start[name]()))
+        self._files, self._bucket = cache(self._make), cache(self._fill)
+
+    def source(self, name: str) -> tuple[str, Files]:
+        """The URL of a source, for S3 the endpoint, and the files in it."""
+        kind, _, folder = name.partition(":")
+        server: Any = self._server(kind)
+        if kind == "objects":
+            return server.url, {str(n): -1 for n in range(int(folder))}
+        files = self._files(folder)
+        if kind == "s3":
+            self._bucket(server, folder)
+            return server.endpoint, files
+        return f"{server.url}{folder}/", files
+
+    def _make(self, folder: str) -> Files:
+        for number, (path, size) in enumerate(FOLDERS[folder].items()):
+            block = random.Random(number).randbytes(min(size, BLOCK))
+            where = self._www / folder / path
+            where.parent.mkdir(parents=True, exist_ok=True)
+            with where.open("wb") as file:
+                for start in range(0, size, BLOCK):
+                    file.write(block[: size - start])
+        return FOLDERS[folder] | (self._add_sums(folder) if folder == "big" else {})
+
+    def _add_sums(self, folder: str) -> Files:
+        lines = []
+        for path in FOLDERS[folder]:
+            with (self._www / folder / path).open("rb") as file:
+                lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path}\n")
+        return {"SHA256SUMS": (self._www / folder / "SHA256SUMS").write_text("".join(lines))}
+
+    def _fill(self, store: SeaweedFS, folder: str) -> None:
+        """Objects in one piece: their ETag is an MD5, which rclone checks, and they have a CRC, which dsload checks."""
+        store.new_bucket(folder)
+
+        def put(path: str) -> None:
+            with (self._www / folder / path).open("rb") as file:
+                store.s3.put_object(Bucket=folder, Key=path, Body=file, ChecksumAlgorithm="CRC32")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(put, self._files(folder)))
+
+
+def tmpfs() -> Path | None:
+    """The roomiest directory in memory, None where there is none of 8 GiB."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " tmpfs " in line]
+    free = {path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in mounts if os.access(path, os.W_OK)}
+    best = max(free, key=lambda path: free[path], default=None)
+    return Path(best) if best and free[best] > 8 << 30 else None
