@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.programs import MissingProgram, argv, environment
 from benchmarks.rows import ROWS, Bar, Contender, Figures, Row, Took, seconds
-from benchmarks.site import Site, tmpfs
+from benchmarks.site import Site, in_memory, tmpfs
 
 MB = 1_000_000
 LIMIT = 150 * MB
@@ -24,6 +24,10 @@ MEASURE = Path(__file__).with_name("measure.py")
 
 class Impossible(Exception):
     """What this machine does not let one measure; says why."""
+
+
+class Failed(Exception):
+    """A run that did not end well, or did not bring everything."""
 
 
 def measure_row(row: Row, site: Site, runs: int) -> Figures:
@@ -69,6 +73,8 @@ def empty(parent: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def little_memory() -> Iterator[tuple[str, ...]]:
     """What to put before a command so that it gets LIMIT bytes of memory, page cache included (cgroups, both kinds)."""
+    if in_memory(Path(tempfile.gettempdir())):
+        raise Impossible("a memory limit needs a target on a disk: set TMPDIR to one")
     groups = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
     old = "memory" in groups
     own = groups["memory" if old else ""].lstrip("/")
@@ -99,14 +105,14 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
         os.close(writing)
         took = Took(**json.loads(answer.read()))
     if took.code:
-        raise RuntimeError(f"{command} ended with {took.code}: {done.stderr.decode()[-2000:]}")
+        raise Failed(f"{command} ended with {took.code}: {done.stderr.decode()[-2000:]}")
     if contender.program not in ("ls", "plan", "help"):
         expected = site.source(contender.source)[1]
         found = [path for path in target.rglob("*") if path.is_file() and ".dsload" not in path.parts]
         known = min(expected.values()) >= 0
         right = not known or sum(path.stat().st_size for path in found) == sum(expected.values())
         if len(found) != len(expected) or not right:
-            raise RuntimeError(f"{contender.label} brought {len(found)} of {len(expected)} files, or other sizes")
+            raise Failed(f"{contender.label} brought {len(found)} of {len(expected)} files, or other sizes")
     return took
 
 
@@ -150,6 +156,10 @@ def main() -> None:
             except (Impossible, pytest.skip.Exception) as error:  # the test servers skip where they are not installed
                 print(f"    left out: {error}")
                 continue
+            except Failed as error:
+                print(f"    {error}")
+                table.append((row.about, "it failed", "", "NO"))
+                continue
             for label, runs in figures.items():
                 times, cpu = sorted(run.seconds for run in runs), sum(run.cpu for run in runs) / len(runs)
                 spread, peak = f"({times[0]:.2f} to {times[-1]:.2f})", max(run.peak for run in runs) / MB
@@ -164,4 +174,5 @@ def main() -> None:
         chosen.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

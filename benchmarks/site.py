@@ -97,9 +97,18 @@ class Site:
             list(pool.map(put, self._files(folder)))
 
 
+def in_memory(path: Path) -> bool:
+    """Whether a directory is on a tmpfs."""
+    return os.stat(path).st_dev in {os.stat(mount).st_dev for mount in _tmpfs()}
+
+
 def tmpfs() -> Path | None:
     """The roomiest directory in memory, None where there is none of 8 GiB."""
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " tmpfs " in line]
-    free = {path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in mounts if os.access(path, os.W_OK)}
+    free = {path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in _tmpfs()}
     best = max(free, key=lambda path: free[path], default=None)
     return Path(best) if best and free[best] > 8 << 30 else None
+
+
+def _tmpfs() -> list[str]:
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    return [path for _, path, kind, *_ in mounts if kind == "tmpfs" and os.access(path, os.W_OK)]
