@@ -96,8 +96,9 @@ def _lines(progress: Progress) -> Iterator[None]:
 
 def _tell(progress: Progress, stop: threading.Event) -> None:
     began = last = time.monotonic()
-    moved = 0
-    while not stop.wait(0.2):
+    moved, ended = 0, False
+    while not ended:
+        ended = stop.wait(0.2)
         while progress.large:
             path, size = progress.large.pop(0)
             log.info("%s is in place (%s)", path, human(size))

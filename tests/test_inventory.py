@@ -317,7 +317,7 @@ def test_the_marker_goes_first_and_comes_last(source: Path, tmp_path: Path) -> N
 
 def test_many_rows_are_merged_in_runs(inventory: Inventory, tmp_path: Path) -> None:
     """More than one run of them, in no order, some twice, some gone; over rows that were there before."""
-    count = 60_000
+    count = 55_000
     order = list(range(count))
     random.Random(1).shuffle(order)
     for number in order:
