@@ -262,7 +262,8 @@ def _learned(entry: Entry, head: Response) -> Entry:
     else:
         length = headers.get("content-length", "")
     size = int(length) if length.isdigit() and "content-encoding" not in headers else -1
-    version = headers.get("etag", "") or headers.get("last-modified", "")
+    # A young file's ETag is weak with Apache, and the same without W/ a second later.
+    version = headers.get("etag", "").removeprefix("W/") or headers.get("last-modified", "")
     return replace(entry, size=size, version=f"{size}-{version}" if version else "")
 
 

@@ -104,8 +104,8 @@ class BigFile:
             ChangedError: the answer is of another version than the listing, or than the parts before.
             Abandon: the server ignored the range; the file is read again in one stream.
         """
-        validator = _validator(response)
-        if self.partial.validator and validator and validator != self.partial.validator:
+        validator, known = _validator(response), self.partial.validator
+        if known and validator and known not in (validator, response.headers.get("last-modified")):
             self._discard()
             raise self.changed("it has another version than when its first part was read")
         total = _total(response)

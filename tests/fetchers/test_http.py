@@ -173,6 +173,14 @@ def test_a_rerun_of_a_file_is_one_head(fault: FaultServer, volume: Path) -> None
     assert contents(volume / "set") == {"big.bin": BIG[::-1]}
 
 
+def test_an_etag_that_is_weak_at_first_is_the_same(fault: FaultServer, volume: Path) -> None:
+    """Apache's is, as long as its file may change within the same second."""
+    url = fault.put("/big.bin", BIG, etag='W/"1"')
+    bring(url, volume)
+    fault.put("/big.bin", BIG, etag='"1"')
+    assert bring(url, volume).files["kept"] == 1
+
+
 def test_what_tells_no_version_is_loaded_again(fault: FaultServer, volume: Path) -> None:
     """The same size is no sign of the same content."""
     url = fault.put("/a.bin", b"old", etag=None, modified=None)

@@ -449,6 +449,15 @@ def test_a_file_that_changes_between_two_parts(
     assert ("if-range" in asked.headers) == (etag == "" or modified == "")  # a weak ETag is nothing for it
 
 
+def test_an_etag_that_is_weak_at_first_is_no_change(fault: FaultServer, volume: Path) -> None:
+    """Apache's is, as long as its file may change within the same second; Last-Modified tells that it has not."""
+    url = fault.put("/big.bin", BIG)
+    fault.order("/big.bin", extra({"ETag": 'W/"1"'}), when=first_part)
+    done = run(url, volume)
+    assert (done.code, done.tree) == (0, {"big.bin": BIG})
+    assert "listing it again" not in done.result.err
+
+
 def test_a_file_that_changes_between_two_loads(fault: FaultServer, volume: Path) -> None:
     """Parts of the old one, that an interrupted load left, are not used for the new one, though the listing does
     not tell them apart."""
