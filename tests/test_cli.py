@@ -857,7 +857,8 @@ def test_a_second_interrupt_does_not_wait(plugin: dict[str, str], root: Path, tm
 
     wait_until(interrupted, "the load to end")
     out, err = child.communicate()
-    assert (child.returncode, out) == (130, "")
+    assert child.returncode in (130, -signal.SIGINT)  # the latter is 130 to a shell: it was about to end anyway
+    assert out == ""
     assert "Traceback" not in err
 
 
