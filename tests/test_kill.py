@@ -79,7 +79,7 @@ def check_the_end(target: Path, files: Mapping[str, bytes]) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_killed_again_and_again_while_bytes_arrive(seed: int, tmp_path: Path) -> None:
-    files, rng, workers, kills = mixed_tree(seed), random.Random(seed), 6, 5
+    files, rng, workers, kills = mixed_tree(seed), random.Random(seed), 6, 4
     total = sum(map(len, files.values()))
     target = tmp_path / "t"
     target.mkdir()

@@ -340,7 +340,11 @@ def test_garbage_is_a_lease_of_an_unknown_process(garbage: bytes, volume: Volume
     os.utime(lease_file(tmp_path), (1, 1))
     with Lease(volume, ttl=30):
         assert json.loads(lease_file(tmp_path).read_text())["pid"] == os.getpid()
-    lease_file(tmp_path).write_bytes(garbage)  # fresh: as if its holder were about to write it
+
+
+def test_fresh_garbage_is_given_its_time(volume: Volume, tmp_path: Path) -> None:
+    """Its holder may be about to write it."""
+    lease_file(tmp_path).write_bytes(b"")
     with Lease(volume, beat=0.1, ttl=0.6):
         assert json.loads(lease_file(tmp_path).read_text())["pid"] == os.getpid()
 

@@ -578,7 +578,7 @@ def limited(files: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("kind", ["FILE", "HTTP"])
 def test_many_folders_with_few_descriptors(kind: str, tmp_path: Path) -> None:
-    count = 4000 if kind == "HTTP" else 1000
+    count = 4000 if kind == "HTTP" else 600
     files: dict[str, bytes | None] = {f"d{n % 500}/f{n}": b"%d" % n for n in range(count)}
     files["big"] = bytes(9 * MIB)
     with FaultServer() as server:
