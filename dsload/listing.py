@@ -59,22 +59,38 @@ class SigV4:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. Its headers and keys are for its host alone: a redirect elsewhere drops them."""
+    """One HTTP request. Its headers and keys are for its host alone: a redirect elsewhere drops them.
+
+    Args:
+        url, method, headers: what is sent.
+        sign: keys to sign it with.
+        mirrors: base URLs, each with the one that stands in for it: a redirect below the first is followed below the
+            second, so that a mirror is not left for the site that it mirrors.
+    """
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sign: SigV4 | None = None
+    mirrors: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: header names in lower case; url is the one that answered, after redirects."""
+    """What came back.
+
+    Args:
+        url: the one that answered, after redirects.
+        status, body: of the answer.
+        headers: names in lower case.
+        redirected: whether a redirect led to another host on the way.
+    """
 
     url: str
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
+    redirected: bool = False
 
 
 @runtime_checkable
@@ -141,10 +157,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything that a source holds at one revision. `entries` is all of it, filters not applied."""
+    """Everything that a source holds at one revision.
+
+    Args:
+        entries: all of it, filters not applied.
+        revision: the commit that a branch, tag or revision stood for.
+        server: who listed it, where a source can come from several.
+        left_out: paths that an option of the source leaves out, as a filter would.
+    """
 
     entries: list[Entry]
     revision: str | None = None
+    server: str = ""
+    left_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

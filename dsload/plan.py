@@ -243,6 +243,8 @@ def unsafe(path: str) -> str:
         return "it is absolute"
     if "\0" in path:
         return "it holds a NUL byte"
+    if not path.isascii() and not _encodable(path):
+        return "it holds what is no character"
     names = path.split("/")
     if path.endswith("/"):
         return "a file's name cannot end in '/'"
@@ -255,6 +257,15 @@ def unsafe(path: str) -> str:
     if any(len(name) > _LONGEST_NAME // 4 and len(os.fsencode(name)) > _LONGEST_NAME for name in names):
         return f"a part of it is longer than {_LONGEST_NAME} bytes"
     return ""
+
+
+def _encodable(path: str) -> bool:
+    """Whether a path can be one: JSON can hold halves of characters, which no name has."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escapes(entry: Entry) -> bool:

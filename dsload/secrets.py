@@ -77,6 +77,13 @@ def basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
+def bearer(token: str) -> str:
+    """The value of an Authorization header (RFC 6750). Raises UsageError where the token cannot be one."""
+    if re.search(r"\s", token):
+        raise UsageError("reading", "the secret token", "it holds white space", "it has to be one word")
+    return f"Bearer {token}"
+
+
 def hide(value: str) -> None:
     """Never show this value from here on, nor any line of it."""
     for line in (value, *value.splitlines()):

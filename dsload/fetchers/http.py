@@ -12,7 +12,7 @@ from dsload.fetchers.index import INDEX_TYPES, Link, parse_index
 from dsload.fetchers.sums import header_digest, parse_single_sum, parse_sums
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.plan import unsafe
-from dsload.secrets import basic, hide, public_uri
+from dsload.secrets import basic, bearer, hide, public_uri
 from dsload.source import Source
 from dsload.transfer.http import never, origin
 from dsload.transfer.retry import Failure, status_text, to_error
@@ -44,9 +44,7 @@ class Http:
             elif secrets.username and secrets.password:
                 headers["Authorization"] = _basic(secrets.username, secrets.password)
             elif secrets.token:
-                if re.search(r"\s", secrets.token):
-                    raise UsageError("reading", "the secret token", "it holds white space", "it has to be one word")
-                headers["Authorization"] = f"Bearer {secrets.token}"
+                headers["Authorization"] = bearer(secrets.token)
         self._headers = headers
 
     def list(self) -> Listing:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _TELL = 1 << 20  # bytes between two notes of progress
 _SAVE = 8 << 20  # bytes of a part between two syncs: what a kill costs each connection at most
 _READ = 4 << 20  # bytes a BytesReader is asked for at a time
+_EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host says to a URL that was signed too long ago
 
 
 class BigFile:
@@ -39,8 +40,11 @@ class BigFile:
         self._digest: Digest | None = None
         self._fanned_out = self._refetched = self._finished = self._asked_last_part = False
         self._lock = threading.Lock()
+        self.located = ""  # where a redirect led: asked directly, until it refuses
         if not entry.version:
             self.partial.restart()
+        elif entry.checksum is not None and entry.version == entry.checksum.value:
+            self.partial.forget_validator()
 
     # Before the first part
 
@@ -111,7 +115,7 @@ class BigFile:
         total = _total(response)
         if self.entry.size >= 0 and total is not None and total != self.entry.size:
             raise self.changed(f"it has {total:,} bytes now, {self.entry.size:,} were listed")
-        if response.status == 206:
+        if _is_part(response):
             if _range_start(response) != start:
                 raise self.changed(f"the server sent the range {response.headers.get('content-range')!r}")
             self.partial.agree(validator)
@@ -295,18 +299,20 @@ class _Head(Exchange):
 class PartGet(Exchange):
     """A range of a file by HTTP; goes on from where it broke off."""
 
-    __slots__ = ("_end", "_ends_itself", "_epoch", "_file", "_position", "_saved", "_told")
+    __slots__ = ("_direct", "_end", "_ends_itself", "_epoch", "_file", "_position", "_saved", "_told")
 
     def __init__(self, file: BigFile, start: int, end: int) -> None:
         super().__init__()
         self._file, self._end, self._epoch = file, end, file.epoch
         self._position = self._told = self._saved = start
         self._ends_itself = False
+        self._direct = ""  # the storage's URL, where the source's own host was not asked
 
     def request(self) -> Request:
         file = self._file
         assert isinstance(file.entry.reader, HttpReader)
-        request = file.entry.reader.request(file.entry)
+        self._direct = file.located
+        request = Request(self._direct) if self._direct else file.entry.reader.request(file.entry)
         if file.streaming:
             return request
         headers = dict(request.headers)
@@ -323,6 +329,8 @@ class PartGet(Exchange):
         self._file.check(response, self._position)
         if self._file.streaming:
             self._end, self._ends_itself = self._file.entry.size, ends_itself(response)
+        if response.redirected:
+            self._file.located = response.url
 
     def write(self, chunk: bytes) -> None:
         self._alive()
@@ -379,6 +387,14 @@ class PartGet(Exchange):
             self.end()
             return
         file = self._file
+        if self._direct:
+            if file.located == self._direct:
+                file.located = ""
+            if failure.response and failure.response.status in _EXPIRED:
+                where = file.transfer.where(file.entry)
+                file.transfer.progress.retried(f"{where}: {failure.reason}; asking for another place")
+                file.transfer.queue_gets([self])
+                return
         if error := file.transfer.client.retry(self, failure, "downloading", file.transfer.where(file.entry)):
             file.transfer.fail(file.transfer.explain(file.entry, failure) or error)
 
@@ -423,9 +439,14 @@ def _validator(response: Response) -> str:
     return etag if etag.startswith('"') else response.headers.get("last-modified", etag)
 
 
+def _is_part(response: Response) -> bool:
+    """Whether an answer is the range that was asked for. ModelScope says so by Content-Range, and status 200."""
+    return response.status == 206 or "content-range" in response.headers
+
+
 def _total(response: Response) -> int | None:
-    """The size of the whole file, from Content-Range of a 206 or Content-Length of a 200."""
-    if response.status == 206:
+    """The size of the whole file, from Content-Range of a part, else Content-Length."""
+    if _is_part(response):
         total = response.headers.get("content-range", "").rpartition("/")[2]
     else:
         total = response.headers.get("content-length", "")
@@ -433,7 +454,7 @@ def _total(response: Response) -> int | None:
 
 
 def _range_start(response: Response) -> int | None:
-    """Where a 206 starts."""
+    """Where a part starts."""
     unit, _, rest = response.headers.get("content-range", "").partition(" ")
     start = rest.partition("-")[0]
     return int(start) if unit == "bytes" and start.isdecimal() else None

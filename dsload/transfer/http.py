@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -322,8 +322,7 @@ class _Fetch(Exchange):
         if self._error:
             raise self._error
         assert self._response is not None
-        answer = self._response
-        return Response(answer.url, answer.status, answer.headers, b"".join(self._body))
+        return replace(self._response, body=b"".join(self._body))
 
 
 class _Loop(threading.Thread):
@@ -378,7 +377,7 @@ class _Loop(threading.Thread):
     def _finish(self, curl: pycurl.Curl, number: int, message: str) -> None:
         self._multi.remove_handle(curl)
         lane = self._running[curl]
-        if lane.follow(number):
+        if lane.follow():
             self._multi.add_handle(curl)
             return
         del self._running[curl]
@@ -481,7 +480,7 @@ class _Lane:
             self._sink = self._keep_error
             return None
         try:
-            self._exchange.begin(Response(answer.url, answer.status, answer.headers))
+            self._exchange.begin(Response(answer.url, answer.status, answer.headers, redirected=self._redirected))
         except Exception as error:  # pycurl would print it; finish() hands it on
             self._error = error
             return -1
@@ -504,15 +503,20 @@ class _Lane:
         if sum(map(len, body)) < ERROR_BODY:
             body.append(chunk)
 
-    def follow(self, number: int) -> bool:
-        """Send the request on where the answer is a redirect; headers and keys stay with their host."""
+    def follow(self) -> bool:
+        """Send the request on where the answer is a redirect, its body whole or not; headers and keys stay with their
+        host.
+        """
         location = self._answer.headers.get("location")
-        if number or self._answer.status not in (301, 302, 303, 307, 308) or not location:
+        if self._answer.status not in (301, 302, 303, 307, 308) or not location:
             return False
         self._hops += 1
-        url = _target(self._answer.url, location)
+        target = _target(self._answer.url, location)
+        url = stand_in(target, self._request.mirrors)
         if not url:
             self._astray = "the server redirects to what is no HTTP URL"
+        elif url != target and url == self._answer.url:
+            self._astray = f"the mirror sends the request on to {urlsplit(target).netloc}, which it is to stand in for"
         elif self._hops > REDIRECTS:
             self._astray = f"the server redirects more than {REDIRECTS} times"
         else:
@@ -526,11 +530,11 @@ class _Lane:
     def _send_on(self, url: str) -> None:
         sent = self._request
         if origin(url) == origin(self._answer.url) and not self._redirected:
-            self._request = Request(url, sent.method, sent.headers, sent.sign)
+            self._request = replace(sent, url=url)
         else:
             self._redirected = True
             kept = {name: value for name, value in sent.headers.items() if name.lower() in _NEUTRAL}
-            self._request = Request(url, sent.method, kept)
+            self._request = Request(url, sent.method, kept, mirrors=sent.mirrors)
         self._send(self._request)
 
     def finish(self, number: int, message: str) -> None:
@@ -551,12 +555,11 @@ class _Lane:
         elif number and (status := self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) >= 300:
             exchange.failed(proxy_failure(status, number))
         elif number and answer.status < 300:
-            exchange.failed(Failure(message or f"libcurl error {number}", curl=number, redirected=self._redirected))
+            exchange.failed(Failure(message or f"libcurl error {number}", curl=number))
         elif answer.status >= 300:
             body = b"".join(answer.error_body)[:ERROR_BODY]
-            response = Response(answer.url, answer.status, answer.headers, body)
-            reason = f"the server answered {status_text(answer.status)}"
-            exchange.failed(Failure(reason, response=response, redirected=self._redirected))
+            response = Response(answer.url, answer.status, answer.headers, body, self._redirected)
+            exchange.failed(Failure(f"the server answered {status_text(answer.status)}", response=response))
         else:
             exchange.end()
 
@@ -576,6 +579,14 @@ def origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def stand_in(url: str, mirrors: Iterable[tuple[str, str]]) -> str:
+    """The URL to ask instead of one below a mirrored site, see Request."""
+    for site, mirror in mirrors:
+        if url == site or url.startswith(site + "/"):
+            return mirror + url.removeprefix(site)
+    return url
 
 
 def _target(url: str, location: str) -> str:

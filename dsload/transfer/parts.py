@@ -116,6 +116,11 @@ class Partial:
                 self.validator = validator
                 self._append({"validator": validator})
 
+    def forget_validator(self) -> None:
+        """Agree anew, for content that its name tells: another host may serve it under another ETag."""
+        with self._lock:
+            self.validator = ""
+
     def write(self, chunk: bytes, position: int) -> None:
         """Put bytes in their place."""
         written = os.pwrite(self.fd, chunk, position)

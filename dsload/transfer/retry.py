@@ -45,7 +45,7 @@ _REFUSED = {
     _PROXY_REFUSED: "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
 }
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
-_RATE_LIMIT = re.compile(r"(?:^|[;,\s])t=(\d+)")
+_RATE_LIMIT = re.compile(r";\s*r=0+\s*;\s*t=(\d+)")  # nothing remains; an answer states its limit anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,11 @@ class Failure:
         reason: in words, for the log and the error.
         curl: libcurl's error number, 0 where an answer came.
         response: the answer, where one came.
-        redirected: whether a redirect led to another host before it failed (a signed URL that expired, say).
     """
 
     reason: str
     curl: int = 0
     response: Response | None = None
-    redirected: bool = False
 
 
 def proxy_failure(status: int, curl: int) -> Failure:
@@ -108,7 +106,7 @@ def backoff(failure: Failure, attempt: int) -> float | None:
 def _worth_retrying(failure: Failure, attempt: int) -> bool:
     if failure.response is None or failure.response.status < 300:
         return failure.curl in _RETRY_CURL or failure.curl == 0
-    if failure.redirected and failure.response.status in (401, 403):
+    if failure.response.redirected and failure.response.status in (401, 403):
         return attempt < 1  # the URL redirected to may have expired: ask the first host for a new one
     return failure.response.status in _RETRY_STATUS
 
