@@ -9,7 +9,9 @@ import pytest
 from tests.servers.apache import Apache
 from tests.servers.caddy import Caddy
 from tests.servers.fault import FaultServer
+from tests.servers.hub import Hub
 from tests.servers.nginx import Nginx
+from tests.servers.olah import Olah
 from tests.servers.proxy import Proxy
 from tests.servers.pyhttp import PythonHttp
 from tests.servers.s3 import Moto, SeaweedFS
@@ -20,7 +22,7 @@ from tests.servers.tls import CA, make_ca
 def pytest_configure() -> None:
     """No proxy, credentials or settings of the developer's own in any test."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith(("AWS_", "DSLOAD_")):
+        if name.lower().endswith("_proxy") or name.startswith(("AWS_", "DSLOAD_", "HF_", "MODELSCOPE_")):
             del os.environ[name]
 
 
@@ -79,6 +81,12 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 
 @pytest.fixture(scope="session")
+def olah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Olah]:
+    with Olah(tmp_path_factory.mktemp("olah")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with Sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
@@ -93,6 +101,12 @@ def fault() -> Iterator[FaultServer]:
 @pytest.fixture
 def fault_tls(ca: CA) -> Iterator[FaultServer]:
     with FaultServer(tls=ca) as server:
+        yield server
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as server:
         yield server
 
 
