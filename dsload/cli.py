@@ -19,6 +19,7 @@ from dsload.errors import DsloadError, IntegrityError, InterruptedLoad, Terminat
 from dsload.secrets import DEFAULT_DIRECTORY, Secrets, public_uri, read_secrets, redact
 
 if TYPE_CHECKING:
+    from dsload.listing import Listing
     from dsload.loading import Settings, Target
     from dsload.report import Report
     from dsload.source import Source
@@ -199,18 +200,16 @@ def _write_report(path: str | None, report: "Report") -> None:
 @_logging_options
 def list_command(**flags: Any) -> None:
     """List what would be loaded: size, checksum, path; and the revision that a branch or tag stands for now."""
-    from dsload.fetchers.base import Context
-    from dsload.loading import list_source
     from dsload.plan import check_names
-    from dsload.transfer.http import Client
+    from dsload.supply import selection
 
     _set_up_logging(flags)
     _catch_signals()
     source = _parse_source(flags["source"], flags["options"])
     secrets = read_secrets(flags["mount_secrets"])
-    with Client(_network(flags, secrets)) as client:
-        listing = list_source(source, Context(secrets, client))
-    entries = [entry for entry in listing.entries if source.filter(entry.path)]
+    listing = _list(source, secrets, _network(flags, secrets))
+    selects = selection(source, listing)
+    entries = [entry for entry in listing.entries if selects(entry.path)]
     entries.sort(key=lambda entry: entry.path)
     check_names(entries)
     if flags["output"] == "json":
@@ -223,6 +222,20 @@ def list_command(**flags: Any) -> None:
         checksum = str(entry.checksum) if entry.checksum else (f"version:{entry.version}" if entry.version else "-")
         mark = "/" if entry.directory else f" -> {entry.symlink}" if entry.symlink is not None else ""
         click.echo(f"{size:>14}  {checksum}  {printable(entry.path)}{printable(mark)}")
+
+
+def _list(source: "Source", secrets: Secrets, network: "Network") -> "Listing":
+    from dsload.errors import UnreachableError
+    from dsload.supply import Supply
+    from dsload.transfer.http import Client
+
+    supply = Supply(source)
+    while True:
+        with Client(supply.network(network)) as client:
+            try:
+                return supply.list(secrets, client)
+            except UnreachableError as error:
+                supply.turn(error)
 
 
 def _print_listing_json(source: str, revision: str | None, entries: Iterable[Any]) -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dsload.errors import BusyError, ChangedError, NotFoundError, UnsafePathError
-from dsload.fetchers.base import Context
+from dsload.errors import BusyError, ChangedError, NotFoundError, UnreachableError, UnsafePathError
 from dsload.inventory import Header, Inventory, Row
 from dsload.lease import Lease
 from dsload.listing import Checksum, Listing
@@ -19,6 +18,7 @@ from dsload.registry import find
 from dsload.report import Progress, Report
 from dsload.secrets import Secrets
 from dsload.source import Source
+from dsload.supply import Supply, selection
 from dsload.transfer.checksum import of_file
 from dsload.transfer.engine import Transfer
 from dsload.transfer.http import Client, Network
@@ -95,20 +95,24 @@ def load(
     started = time.monotonic()
     find(source.type, source.uri).load()  # refuses what is only mounted, before anything is said
     log.info("loading %s into %s", source, target.root.joinpath(*split_mount_path(target.path)))
-    for attempt in range(1, ROUNDS + 1):
+    supply, changes = Supply(source), 0
+    while True:
         try:
-            report = _round(source, target, secrets or Secrets(), settings, progress, watch)
+            report = _round(source, supply, target, secrets or Secrets(), settings, progress, watch)
             report.seconds = time.monotonic() - started
             return report
         except ChangedError as error:
-            if attempt == ROUNDS:
+            changes += 1
+            if changes == ROUNDS:
                 raise
             log.warning("%s: %s; listing it again", error.where, error.why)
-    raise AssertionError("not reached")
+        except UnreachableError as error:
+            supply.turn(error)
 
 
 def _round(
     source: Source,
+    supply: Supply,
     target: Target,
     secrets: Secrets,
     settings: Settings,
@@ -116,25 +120,27 @@ def _round(
     watch: Callable[[], None],
 ) -> Report:
     ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
-    with Client(settings.network, progress.retried) as client:
-        listing = list_source(source, Context(secrets, client))
+    with Client(supply.network(settings.network), progress.retried) as client:
+        listing = supply.list(secrets, client)
+        select = selection(source, listing)
         path = target.root.joinpath(*split_mount_path(target.path))
-        report = Report(source.type, str(source), str(path), listing.revision, dry_run=settings.dry_run)
+        report = Report(source.type, str(source), str(path), listing.revision, listing.server)
+        report.dry_run, report.left_out = settings.dry_run, _left_out(listing)
         if settings.dry_run:
-            return _forecast(report, _dry_plan(source, target, ownership, listing))
+            return _forecast(report, _dry_plan(source, select, target, ownership, listing))
         volume = Volume.open(target.root, target.path, ownership)
         volume.prepare()
         with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
             volume.own_target()
             header = Header(str(source), source.type, source.identity(), listing.revision, started=_now())
             recovered = inventory.recover(header, lambda row: _intact(volume, row))
-            plan = make_plan(listing.entries, inventory.rows(), volume, source.filter, source.sync)
+            plan = make_plan(listing.entries, inventory.rows(), volume, select, source.sync)
             if plan.nothing and not recovered and inventory.complete():
                 volume.sweep(set())
                 return _fill(report, plan, progress, loaded=0)
             _preflight(volume, plan)
             inventory.begin(header)
-            transfer = Transfer(client, volume, inventory, progress, settings.verify, str(source))
+            transfer = Transfer(client, volume, inventory, progress, settings.verify, str(supply.asked))
             _carry_out(plan, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
             _fill(report, plan, progress, loaded=len(plan.load))
             inventory.sync()
@@ -143,26 +149,20 @@ def _round(
             return report
 
 
-def list_source(source: Source, context: Context) -> Listing:
-    """The listing of a source. Raises NotFoundError where it is empty, or an include pattern matches nothing."""
-    listing = find(source.type, source.uri).load()(source, context).list()
-    if not listing.entries:
-        raise NotFoundError("listing", str(source), "there is nothing in it", "check the path")
-    if missing := source.filter.unmatched(entry.path for entry in listing.entries):
-        names = ", ".join(repr(pattern) for pattern in missing)
-        raise NotFoundError(
-            "listing", str(source), f"nothing matches include {names}", "`dsload ls` shows what is there"
-        )
-    return listing
+def _left_out(listing: Listing) -> dict[str, int]:
+    sizes = [max(0, entry.size) for entry in listing.entries if entry.path in listing.left_out]
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
-def _dry_plan(source: Source, target: Target, ownership: Ownership, listing: Listing) -> Plan:
+def _dry_plan(
+    source: Source, select: Callable[[str], bool], target: Target, ownership: Ownership, listing: Listing
+) -> Plan:
     """The plan for the target as it is, which may be not there yet."""
     try:
         volume = Volume.open(target.root, target.path, ownership, create=False)
     except NotFoundError:
-        return make_plan(listing.entries, (), _Nowhere(), source.filter, source.sync)
-    return make_plan(listing.entries, Inventory(volume).merged(), volume, source.filter, source.sync)
+        return make_plan(listing.entries, (), _Nowhere(), select, source.sync)
+    return make_plan(listing.entries, Inventory(volume).merged(), volume, select, source.sync)
 
 
 class _Nowhere:

@@ -36,6 +36,7 @@ class Spec:
         extra: the extra of dsload that installs them.
         query_is_uri: whether the query belongs to the URI rather than holding options.
         any_option: whether options have names that dsload cannot know.
+        revision_in_name: whether an `@` in the URI is followed by a revision, and not preceded by a user.
         aliases: query parameters that are options under another name.
     """
 
@@ -48,6 +49,7 @@ class Spec:
     extra: str = ""
     query_is_uri: bool = False
     any_option: bool = False
+    revision_in_name: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -84,6 +86,15 @@ def _is_there(module: str) -> bool:
         return False
 
 
+_HUB_OPTIONS = {
+    "repo": "owner/name, instead of the URI's",
+    "repoType": "MODEL, DATASET or SPACE; MODEL where not given",
+    "revision": "branch, tag or commit",
+    "endpoint": "URL of a mirror",
+    "weights": "safetensors, bin, pt, h5, msgpack, onnx or gguf: leave out the same weights in other formats",
+    "fallback": "URI at another hub, or another endpoint, for when the first cannot be reached",
+}
+
 _BUILT_IN = (
     Spec(
         "S3",
@@ -105,6 +116,20 @@ _BUILT_IN = (
         host="host",
         query_is_uri=True,
         any_option=True,
+    ),
+    Spec(
+        "HUGGING_FACE",
+        ("huggingface", "hf"),
+        "dsload.fetchers.huggingface:HuggingFace",
+        _HUB_OPTIONS,
+        revision_in_name=True,
+    ),
+    Spec(
+        "MODEL_SCOPE",
+        ("modelscope", "ms"),
+        "dsload.fetchers.modelscope:ModelScope",
+        _HUB_OPTIONS,
+        revision_in_name=True,
     ),
     Spec("FILE", ("file",), "dsload.fetchers.file:File"),
     Spec("PVC", ("pvc",)),

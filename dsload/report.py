@@ -172,11 +172,13 @@ class Report:
 
     Args:
         type, source, revision, target: of what, from where, to where.
+        server: who served it, where the source can come from several.
         files: total, loaded, kept, deleted.
         bytes: total, moved (over the wire, retries included), resumed (from partial files of earlier runs).
         seconds: from start to end.
         retries: how often something was tried again.
         unverified: files that could be checked by their size alone.
+        left_out: files and bytes that option weights spared.
         error: exit code and message, where the load failed.
         dry_run: whether all this is what a load would do.
     """
@@ -185,11 +187,13 @@ class Report:
     source: str
     target: str
     revision: str | None = None
+    server: str = ""
     files: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     retries: int = 0
     unverified: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     dry_run: bool = False
 
@@ -202,8 +206,9 @@ class Report:
         files, moved, would = self.files, self.bytes.get("moved", 0), "would be " if self.dry_run else ""
         rate = moved / self.seconds if self.seconds > 0 else 0
         revision = f" at {self.revision}" if self.revision else ""
+        server = f" from {self.server}" if self.server else ""
         lines = [
-            f"source   {self.source}{revision}",
+            f"source   {self.source}{revision}{server}",
             f"target   {self.target}",
             f"files    {files.get('total', 0):,}: {files.get('loaded', 0):,} {would}loaded, "
             f"{files.get('kept', 0):,} unchanged, {files.get('deleted', 0):,} {would}deleted",
@@ -211,6 +216,9 @@ class Report:
             f"{human(self.bytes.get('resumed', 0))} resumed",
             f"time     {duration(self.seconds)} ({human(rate)}/s), {self.retries:,} retries",
         ]
+        if self.left_out.get("files"):
+            spared = f"{self.left_out['files']:,} files ({human(self.left_out['bytes'])})"
+            lines.append(f"note     {spared} were left out: the same weights in other formats")
         if self.unverified:
             lines.append(
                 f"note     {self.unverified:,} files were checked by size alone: the source states no checksum"

@@ -4,9 +4,9 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from dsload import registry
 from dsload.errors import UsageError
@@ -29,6 +29,7 @@ class Source:
         options: the source's own, from query and `-o`, without include, exclude and syncMode.
         filter: include and exclude patterns.
         sync: whether files that the source no longer has are deleted from the target.
+        fallback: who else has the same, for when the source's own server cannot be reached.
     """
 
     type: str
@@ -36,6 +37,7 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     filter: Filter = field(default_factory=Filter)
     sync: bool = True
+    fallback: "Source | None" = None
 
     @classmethod
     def parse(cls, uri: str, type: str | None = None, options: Mapping[str, str] | None = None) -> "Source":
@@ -47,6 +49,7 @@ class Source:
         _check_form(uri)
         spec = registry.find(type, uri)
         _check_uri(uri, spec)
+        uri = _one_name(uri) if spec.revision_in_name else uri
         given = dict(options or {})
         if not spec.query_is_uri:
             given = _query_options(uri, spec) | given
@@ -57,7 +60,9 @@ class Source:
         patterns = Filter(split_patterns(given.pop("include", "")), split_patterns(given.pop("exclude", "")))
         if not spec.any_option:
             _check_options(given, spec)
-        return cls(spec.type, uri, given, patterns, mode == "sync")
+        second = given.pop("fallback", "") if "fallback" in spec.options else ""
+        source = cls(spec.type, uri, given, patterns, mode == "sync")
+        return replace(source, fallback=_fallback(source, second)) if second else source
 
     def __str__(self) -> str:
         return public_uri(self.uri)
@@ -125,6 +130,34 @@ def _check_uri(uri: str, spec: registry.Spec) -> None:
     if parts.fragment and not (spec.query_is_uri or spec.any_option):
         fix = "write the # of a name as %23"
         raise UsageError("reading", f"URI {public_uri(uri)!r}", "what follows its '#' is no part of the path", fix)
+
+
+def _one_name(uri: str) -> str:
+    """`hf://gpt2@v1` as `hf://gpt2/@v1`: in a host's place, what stands before an `@` would be taken for a user."""
+    parts = urlsplit(uri)
+    name, at, revision = parts.netloc.partition("@")
+    return urlunsplit(parts._replace(netloc=name, path=f"/@{revision}{parts.path}")) if at else uri
+
+
+def _fallback(source: Source, text: str) -> Source:
+    """What the option fallback names: another hub's URI, or another endpoint for the same one."""
+    if urlsplit(text).scheme in ("http", "https"):
+        other = Source.parse(source.uri, source.type, {**source.options, "endpoint": text})
+    else:
+        other = Source.parse(text)
+        if "fallback" not in registry.find(other.type, other.uri).options:
+            why = f"{public_uri(text)!r} is neither a hub's URI nor an endpoint"
+            raise UsageError("reading", "option fallback", why, "give modelscope://NAMESPACE/NAME or https://HOST")
+        if _names_revision(source) and not _names_revision(other):
+            fix = "name the fallback's too: …?revision=REVISION"
+            raise UsageError("reading", "option fallback", "the source is asked for at a revision, it is not", fix)
+        if "weights" in source.options:
+            other = replace(other, options={"weights": source.options["weights"], **other.options})
+    return replace(other, filter=source.filter, sync=source.sync, fallback=None)
+
+
+def _names_revision(source: Source) -> bool:
+    return bool(source.options.get("revision")) or "@" in urlsplit(source.uri).path
 
 
 def _query_options(uri: str, spec: registry.Spec) -> dict[str, str]:

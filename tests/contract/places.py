@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fsspec
 
+from tests.servers.hub import Repo
 from tests.servers.s3 import S3
 
 NO_SECRETS = Path("/nonexistent/secrets")
@@ -95,6 +96,25 @@ class Memory:
             if memory.ls(f"{self.path}/{path}"):
                 break
             memory.rmdir(f"{self.path}/{path}")
+
+
+@dataclass
+class Repository:
+    """A repository on a hub; each change is a commit."""
+
+    repo: Repo
+    uri: str
+    options: Mapping[str, str]
+    secrets: Path = NO_SECRETS
+
+    def put(self, path: str, data: bytes, executable: bool = False) -> None:
+        self.repo.put(path, data)
+
+    def make_folder(self, path: str) -> None:
+        """Git keeps no empty folder."""
+
+    def remove(self, path: str) -> None:
+        self.repo.remove(path)
 
 
 def write_secrets(directory: Path, **values: str) -> Path:
