@@ -9,7 +9,7 @@ help:
 	@echo "make demo    load a model from an embedded server, kill it half-way, resume, verify"
 	@echo "make test    the whole suite"
 	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make bench   speed and memory beside s5cmd, rclone, curl and aria2c"
+	@echo "make bench   speed and memory beside s5cmd, rclone, curl, aria2c, hf and modelscope"
 	@echo "make image   the container image, with podman, buildah or docker"
 
 $(BIN)/dsload: pyproject.toml

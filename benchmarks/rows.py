@@ -76,6 +76,15 @@ def _rate(workers: int) -> Row:
     return Row(f"rate-{workers}", about, (Contender(OURS, "dsload", "paced:one", (f"--workers={workers}",)),), (share,))
 
 
+def _hub(name: str, about: str, folder: str, hf: float, modelscope: float, paced: str = "") -> Row:
+    """Both hubs, each beside its own client; everything is verified."""
+    on_hf, on_ms = f"hf{paced}:{folder}", f"ms{paced}:{folder}"
+    return Row(name, about, (
+        Contender("dsload hf://", "dsload", on_hf), _peer("hf", on_hf),
+        Contender("dsload ms://", "dsload", on_ms), _peer("modelscope", on_ms),
+    ), (_times(hf, "dsload hf://", "hf"), _times(modelscope, "dsload ms://", "modelscope")))  # fmt: skip
+
+
 def _beyond(figures: Figures) -> float:
     return seconds(figures["dsload again"]) - seconds(figures["dsload ls"])
 
@@ -114,6 +123,9 @@ ROWS = (
     ), (_times(2.0, PLAIN, "curl"),)),
     _rate(8),
     _rate(16),
+    _hub("hub-big", "11 files, 1.9 GB, a hub", "big", 0.4, 0.95),
+    _hub("hub-rate", "2 files, 700 MB, a hub, 20 MB/s a connection", "two", 0.2, 0.2, "-paced"),
+    _hub("hub-small", "2,000 files of 4 to 40 kB, a hub", "hub", 0.5, 0.5),
     Row("nothing", "10,000 unchanged files", (
         Contender("dsload again", "dsload", "http:same", again=True), Contender("dsload ls", "ls", "http:same"),
     ), (Bar("seconds beyond the listing", _beyond, 1.5),)),

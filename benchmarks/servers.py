@@ -38,7 +38,7 @@ class Paced(_Http):
 
     def answer(self, sock: socket.socket, request: Request) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, self._rate)
-        path = self._root / request.target.lstrip("/")
+        path = self._root / urlsplit(request.target).path.lstrip("/")
         size = path.stat().st_size
         head, start, stop = "HTTP/1.1 200 OK", 0, size
         if asked := request.headers.get("range"):

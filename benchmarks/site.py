@@ -1,6 +1,7 @@
 """The sources: made on the spot, the same each time, on tmpfs; and their servers, started when first asked for."""
 
 import hashlib
+import mmap
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.servers import ManyObjects, Paced
+from tests.servers.hub import Hub
 from tests.servers.nginx import Nginx
 from tests.servers.s3 import SeaweedFS
 from tests.servers.tls import make_ca
 
 RATE = 20_000_000  # bytes/s of a connection of `paced`
+_LFS = 1 << 20  # bytes: larger files are kept by LFS
 BLOCK = 8_388_593  # bytes, a prime: no two parts of a file are alike
 
 Files = dict[str, int]  # path: bytes; -1 where that does not matter
@@ -32,11 +35,13 @@ FOLDERS: dict[str, Files] = {
     "small": _small(3_000),
     "many": _small(20_000),
     "same": _small(10_000),
+    "two": {f"model-{n:05}-of-00002.safetensors": 350_000_000 for n in (1, 2)},
+    "hub": _small(2_000),
 }
 
 
 class Site:
-    """Sources, each named `server:folder`, such as `http:big`.
+    """Sources, each named `server:folder`, such as `http:big`; the hubs are `hf`, `ms`, `hf-paced` and `ms-paced`.
 
     Args:
         directory: on tmpfs.
@@ -52,13 +57,20 @@ class Site:
             "paced": lambda: Paced(www, RATE),
             "s3": lambda: SeaweedFS(directory / "weed"),
             "objects": ManyObjects,
+            "hub": lambda: Hub(storage_url=f"{self._server('http').url}lfs/"),
+            "hub-paced": lambda: Hub(storage_url=f"{self._server('paced').url}lfs/"),
         }
         self._server = cache(lambda name: running.enter_context(start[name]()))
-        self._files, self._bucket = cache(self._make), cache(self._fill)
+        self._files, self._bucket, self._repo = cache(self._make), cache(self._fill), cache(self._publish)
 
     def source(self, name: str) -> tuple[str, Files]:
-        """The URL of a source, for S3 the endpoint, and the files in it."""
+        """The URL of a source, for S3 and hubs the endpoint, and the files in it."""
         kind, _, folder = name.partition(":")
+        hub, _, paced = kind.partition("-")
+        if hub in ("hf", "ms"):
+            server = self._server("hub-paced" if paced else "hub")
+            self._repo(server, folder)
+            return server.url, self._files(folder)
         server: Any = self._server(kind)
         if kind == "objects":
             return server.url, {str(n): -1 for n in range(int(folder))}
@@ -84,6 +96,19 @@ class Site:
             with (self._www / folder / path).open("rb") as file:
                 lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path}\n")
         return {"SHA256SUMS": (self._www / folder / "SHA256SUMS").write_text("".join(lines))}
+
+    def _publish(self, hub: Hub, folder: str) -> None:
+        """The folder as the model `bench/folder`; what is large is kept by LFS, and served by another server."""
+        (self._www / "lfs").mkdir(exist_ok=True)
+        bodies: dict[str, Any] = {}
+        for path, size in self._files(folder).items():
+            with (self._www / folder / path).open("rb") as file:
+                bodies[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size > _LFS else file.read()
+        hub.repo(f"bench/{folder}").put_all(bodies)
+        for path, file in hub.repo(f"bench/{folder}").files.items():
+            stored = self._www / "lfs" / file.sha256
+            if file.lfs and not stored.exists():
+                os.link(self._www / folder / path, stored)
 
     def _fill(self, store: SeaweedFS, folder: str) -> None:
         """Objects in one piece: their ETag is an MD5, which rclone checks, and they have a CRC, which dsload checks."""
