@@ -99,7 +99,7 @@ class Site:
 
     def _publish(self, hub: Hub, folder: str) -> None:
         """The folder as the model `bench/folder`; what is large is kept by LFS, and served by another server."""
-        (self._www / "lfs").mkdir(exist_ok=True)
+        (self._www / "lfs").mkdir(parents=True, exist_ok=True)
         bodies: dict[str, Any] = {}
         for path, size in self._files(folder).items():
             with (self._www / folder / path).open("rb") as file:

@@ -9,7 +9,7 @@ from dsload.inventory import Row
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.transfer.checksum import Digest
 from dsload.transfer.http import Abandon, Exchange, ends_itself
-from dsload.transfer.parts import Partial, fingerprint, split
+from dsload.transfer.parts import Partial, cut, fingerprint, part_size
 from dsload.transfer.retry import Failure
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _TELL = 1 << 20  # bytes between two notes of progress
 _SAVE = 8 << 20  # bytes of a part between two syncs: what a kill costs each connection at most
 _READ = 4 << 20  # bytes a BytesReader is asked for at a time
+_BLOCK = 512 << 10  # bytes written and hashed at a time, each time without the interpreter's lock
+_CHUNK = 16 << 10  # bytes that libcurl gives at a time (CURL_MAX_WRITE_SIZE)
 _EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host says to a URL that was signed too long ago
 
 
@@ -37,9 +39,10 @@ class BigFile:
         self.checksum = entry.checksum
         self.streaming = not getattr(entry.reader, "ranges", True) or entry.size < 0
         self.epoch = 0
-        self._digest: Digest | None = None
+        self.digest: Digest | None = None
         self._fanned_out = self._refetched = self._finished = self._asked_last_part = False
         self._lock = threading.Lock()
+        self._gaps: list[tuple[int, int]] = []  # what no part covers yet
         self.located = ""  # where a redirect led: asked directly, until it refuses
         if not entry.version:
             self.partial.restart()
@@ -89,15 +92,36 @@ class BigFile:
             self.transfer.later(self.advance)
         if not missing:
             return None
-        self._parts = missing if self.streaming else split(missing, self.transfer.workers, self.transfer.ahead)
+        self.transfer.left -= self.partial.durable
+        return self._first_part(missing)
+
+    def _first_part(self, missing: list[tuple[int, int]]) -> "Exchange | None":
+        with self._lock:
+            self._gaps = missing
         if isinstance(self.entry.reader, BytesReader):
-            self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in self._parts])
+            parts = iter(self._next_gap, None)
+            self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in parts])
             return None
-        return PartGet(self, *self._parts[0])
+        return self.next_part()
+
+    def next_part(self) -> "PartGet | None":
+        """The next of what no part covers yet, in order; None where there is nothing more."""
+        part = self._next_gap()
+        return PartGet(self, *part) if part else None
+
+    def _next_gap(self) -> tuple[int, int] | None:
+        with self._lock:
+            if not self._gaps:
+                return None
+            if self.streaming:
+                return self._gaps.pop(0)
+            part, self._gaps = cut(self._gaps, part_size(self.transfer.left, self.transfer.workers))
+        self.transfer.left -= part[1] - part[0]
+        return part
 
     def _begin_digest(self) -> None:
         if self.transfer.verify and self.partial.size >= 0:
-            self._digest = Digest(self.checksum, self.partial.size)
+            self.digest = Digest(self.checksum, self.partial.size)
 
     # While parts arrive
 
@@ -132,7 +156,7 @@ class BigFile:
             if self._fanned_out:
                 return
             self._fanned_out = True
-        self.transfer.queue_gets([PartGet(self, *part) for part in self._parts[1:]])
+        self.transfer.spread(self)
 
     def _stream_instead(self, start: int, validator: str) -> None:
         with self._lock:
@@ -140,7 +164,9 @@ class BigFile:
                 raise Abandon
             self.streaming = True
             fresh = start == 0 and not self.partial.durable and not self._fanned_out
-            if not fresh:
+            if fresh:
+                self._gaps = []
+            else:
                 self.epoch += 1
         if fresh:
             self.partial.agree(validator)
@@ -166,12 +192,9 @@ class BigFile:
         self.partial.restart()
         self._begin_digest()
         self._fanned_out = False
-        size = self.partial.size
-        self._parts = [(0, size)] if self.streaming else split([(0, size)], self.transfer.workers, self.transfer.ahead)
-        if isinstance(self.entry.reader, BytesReader):
-            self.transfer.queue_reads([PartRead(self, self.entry.reader, *part) for part in self._parts])
-        else:
-            self.transfer.queue_gets([PartGet(self, *self._parts[0])])
+        self.transfer.left += max(0, self.partial.size)
+        if exchange := self._first_part([(0, self.partial.size)]):
+            self.transfer.queue_gets([exchange])
 
     def _discard(self) -> None:
         """Leave no parts behind: a listing that tells the two versions not apart would have them go on for ever."""
@@ -198,13 +221,13 @@ class BigFile:
         if epoch != self.epoch:
             return
         self.partial.secure(start, end)
-        hashed = self._digest.position_after(start) if self._digest else end
+        hashed = self.digest.position_after(start) if self.digest else end
         self.partial.drop_cache(start, min(end, hashed))
         self.advance()
 
     def advance(self) -> None:
         """Hash what is there and not hashed yet."""
-        restarts, digest = self.partial.restarts, self._digest
+        restarts, digest = self.partial.restarts, self.digest
         if digest is not None:
             try:
                 digest.follow(self.partial.fd, self.partial.written_from, self.partial.drop_cache)
@@ -215,13 +238,13 @@ class BigFile:
                 return  # the file was started over meanwhile
         with self._lock:
             whole = self.partial.size >= 0 and not self.partial.missing() and (digest is None or digest.complete)
-            if self._finished or not whole or digest is not self._digest:
+            if self._finished or not whole or digest is not self.digest:
                 return
             self._finished = True
         self._finish()
 
     def _finish(self) -> None:
-        actual = self._digest.result() if self._digest else None
+        actual = self.digest.result() if self.digest else None
         if actual and self.checksum and actual != self.checksum:
             if exchange := self._ask_last_part(self.checksum.parts):
                 self.transfer.queue_gets([exchange])
@@ -299,13 +322,17 @@ class _Head(Exchange):
 class PartGet(Exchange):
     """A range of a file by HTTP; goes on from where it broke off."""
 
-    __slots__ = ("_direct", "_end", "_ends_itself", "_epoch", "_file", "_position", "_saved", "_told")
+    __slots__ = (
+        "_buffer", "_direct", "_end", "_ends_itself", "_epoch", "_file", "_full", "_held", "_position", "_saved",
+        "_told",
+    )  # fmt: skip
 
     def __init__(self, file: BigFile, start: int, end: int) -> None:
         super().__init__()
         self._file, self._end, self._epoch = file, end, file.epoch
         self._position = self._told = self._saved = start
         self._ends_itself = False
+        self._buffer, self._held, self._full = bytearray(_BLOCK + _CHUNK), 0, _BLOCK
         self._direct = ""  # the storage's URL, where the source's own host was not asked
 
     def request(self) -> Request:
@@ -325,7 +352,7 @@ class PartGet(Exchange):
         self._alive()
         if self._file.streaming:
             self._file.rewind()
-            self._position = self._told = self._saved = 0
+            self._position = self._told = self._saved = self._held = 0
         self._file.check(response, self._position)
         if self._file.streaming:
             self._end, self._ends_itself = self._file.entry.size, ends_itself(response)
@@ -333,14 +360,26 @@ class PartGet(Exchange):
             self._file.located = response.url
 
     def write(self, chunk: bytes) -> None:
+        held = self._held + len(chunk)
+        self._buffer[self._held : held] = chunk
+        self._held = held
+        if held >= self._full:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what is held, and hash it at once if it comes next."""
+        file, position, digest = self._file, self._position, self._file.digest
         self._alive()
-        position = self._position
-        if 0 <= self._end < position + len(chunk):
-            raise self._file.changed("the server sent more than was listed")
-        self._file.partial.write(chunk, position)
-        self._position = position = position + len(chunk)
-        if position - self._told >= _TELL:
+        if 0 <= self._end < position + self._held:
+            raise file.changed("the server sent more than was listed")
+        with memoryview(self._buffer)[: self._held] as data:
+            file.partial.write(data, position)
+            if digest is not None:
+                digest.take(position, data)
+        self._position, self._held = position + self._held, 0
+        if self._position - self._told >= _TELL:
             self._tell()
+        self._full = min(_BLOCK, self._told + _TELL - self._position)
 
     def _alive(self) -> None:
         if self._epoch != self._file.epoch or self._file.transfer.stopped:
@@ -366,6 +405,7 @@ class PartGet(Exchange):
     def end(self) -> None:
         if self._epoch != self._file.epoch:
             return
+        self._flush()
         if self._position < self._end:
             if self._ends_itself:
                 raise self._file.changed(f"it has {self._position:,} bytes now, {self._end:,} were listed")
@@ -377,10 +417,13 @@ class PartGet(Exchange):
             file.transfer.later(lambda: file.stream_done(size, epoch))
         elif self._told > self._saved:
             self._save()
+        if part := file.next_part():  # on the same connection, as its bytes are hashed as they come
+            file.transfer.queue_gets([part])
 
     def failed(self, failure: Failure) -> None:
         if self._epoch != self._file.epoch or self._file.transfer.stopped:
             return
+        self._flush()
         if self._position > self._told:
             self._tell()
         if self._position == self._end >= 0:  # whole, whatever came after

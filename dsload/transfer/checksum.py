@@ -126,6 +126,24 @@ class Digest:
                     unit.busy, unit.position = False, stop
             hashed(start, stop)
 
+    def take(self, start: int, data: memoryview) -> None:
+        """Hash bytes at hand, as far as they are the next ones of their unit; follow() reads the others."""
+        step = self._part_size or max(self._size, 1)
+        while data:
+            with self._lock:
+                unit = self._units[min(start // step, len(self._units) - 1)]
+                if unit.busy or unit.position != start:
+                    return
+                unit.busy = True
+            now = data[: unit.end - start]
+            try:
+                unit.hasher = unit.hasher or hasher(self._algorithm, self._size)
+                unit.hasher.update(now)
+            finally:
+                with self._lock:
+                    unit.busy, unit.position = False, start + len(now)
+            start, data = start + len(now), data[len(now) :]
+
     def _claim(self, written: Callable[[int], int]) -> tuple[_Unit, int, int] | None:
         while self._first < len(self._units) - 1 and self._units[self._first].position == self._units[self._first].end:
             self._first += 1

@@ -56,9 +56,10 @@ class Transfer:
         self._place_time = 0.0  # seconds, a moving average
         self._error: Exception | None = None
         self._left = 0
-        self.ahead = 0  # bytes of large files that are not begun
+        self.left = 0  # bytes of large files that no part covers yet
         self._entries: deque[Entry] = deque()
         self._gets: deque[Exchange] = deque()
+        self._spread: deque[BigFile] = deque()
         self._reads: deque[PartRead | Entry] = deque()
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -98,7 +99,7 @@ class Transfer:
             else:
                 (small if is_small(entry) else large).append(entry)
         large.sort(key=lambda entry: entry.size, reverse=True)
-        self.ahead = sum(max(0, entry.size) for entry in large)
+        self.left = sum(max(0, entry.size) for entry in large)
         http: dict[type, bool] = {}  # isinstance of a protocol is slow
         for entry in (*large, *small):
             kind = type(entry.reader)
@@ -132,26 +133,35 @@ class Transfer:
 
     # Work for the loops and the readers
 
-    def _next(self, light: bool, heavy: bool) -> Exchange | None:
-        """The feed of the client: parts of files under way, then the next file."""
+    def _next(self, light: bool, heavy: bool, more: bool) -> Exchange | None:
+        """The feed of the client: what goes on with a file, then the next large file, then parts of those under way
+        where more connections help, then small files. So a connection mostly has a file to itself, whose bytes are
+        hashed as they come; those of other parts have to be read again from the volume.
+        """
         while not self.stopped:
             try:
                 if heavy and self._gets:
                     return self._gets.popleft()
-                if not self._entries or not (light if is_small(self._entries[0]) else heavy):
+                large = bool(self._entries) and not is_small(self._entries[0])
+                if heavy and large:
+                    if exchange := BigFile(self, self._entries.popleft()).start():
+                        return exchange
+                elif heavy and more and self._spread:
+                    if part := self._spread[0].next_part():
+                        return part
+                    self._spread.popleft()
+                elif light and self._entries and not large:
+                    return SmallGet(self, self._entries.popleft())
+                else:
                     return None
-                entry = self._entries.popleft()
-                if is_small(entry):
-                    return SmallGet(self, entry)
-                if exchange := self._begin(entry).start():
-                    return exchange
             except Exception as error:
                 self.fail(error)
         return None
 
-    def _begin(self, entry: Entry) -> BigFile:
-        self.ahead -= max(0, entry.size)
-        return BigFile(self, entry)
+    def spread(self, file: BigFile) -> None:
+        """Let other connections take parts of a file too, whose server gives ranges."""
+        self._spread.append(file)
+        self.client.wake()
 
     def queue_gets(self, exchanges: Iterable[Exchange]) -> None:
         """Exchanges to run before any other file is begun."""
@@ -189,7 +199,7 @@ class Transfer:
                 raise ChangedError("reading", self.where(work), why, "run the same command again")
             self.soon(lambda: self.place_small(work, data, None, refetch=False))
         else:
-            self._begin(work).start()
+            BigFile(self, work).start()
 
     def read(self, entry: Entry, reader: BytesReader, start: int, end: int) -> bytes:
         """Bytes of an entry, tried again within the budget."""

@@ -28,10 +28,13 @@ T = TypeVar("T")
 
 LOOPS = 2
 REDIRECTS = 10
+_RECEIVE = 2 << 20  # bytes a read at most; libcurl has one such buffer for each loop
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
 ERROR_BODY = 64 * 1024
 LARGEST_PAGE = 256 << 20  # bytes of an answer that is kept in memory: more than an index of a million files
 _IDLE = 0.05  # seconds a loop with running lanes waits at most before it looks for new work
+_WINDOW = 0.05  # seconds over which it is measured whether a loop waits for the network,
+_WAITING = 0.1  # and the share of them that says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Exchange:
         """A callback of this exchange, or its request, raised: nothing more comes of it."""
 
 
-Feed = Callable[[bool, bool], Exchange | None]  # (light, heavy): the next exchange of a kind that is wanted
+Feed = Callable[[bool, bool, bool], Exchange | None]  # (light, heavy, more) as of Client.take
 Wanted = Callable[[Response], bool]  # whether an answer's body is, by its headers
 
 
@@ -114,7 +117,7 @@ class Client:
         self._ready: deque[Exchange] = deque()
         self._waiting: list[tuple[float, int, Exchange]] = []
         self._serial = itertools.count()
-        self._feed: Feed = lambda light, heavy: None
+        self._feed: Feed = lambda light, heavy, more: None
         self._busy = 0
         self._starved = False
         self._wake = threading.Condition()
@@ -227,18 +230,19 @@ class Client:
         for fetch in fetches:
             yield fetch.result()
 
-    def take(self, light: bool, heavy: bool, wait: bool) -> Exchange | None:
+    def take(self, light: bool, heavy: bool, more: bool, wait: bool) -> Exchange | None:
         """The next exchange for a loop.
 
         Args:
             light, heavy: what the loop would run.
+            more: whether it waits for the network, so that more connections than there are files would help.
             wait: whether to wait for one, until the client is closed.
         """
         with self._wake:
             while not self._closed:
                 now = time.monotonic()
                 if self._busy < self.network.workers:
-                    if exchange := self._pick(now, light, heavy):
+                    if exchange := self._pick(now, light, heavy, more):
                         self._busy += 1
                         return exchange
                 else:
@@ -248,12 +252,12 @@ class Client:
                 self._wake.wait(max(0.0, self._waiting[0][0] - now) if self._waiting else None)
         return None
 
-    def _pick(self, now: float, light: bool, heavy: bool) -> Exchange | None:
+    def _pick(self, now: float, light: bool, heavy: bool, more: bool) -> Exchange | None:
         if self._waiting and self._waiting[0][0] <= now:
             return heapq.heappop(self._waiting)[2]
         if light and self._ready:
             return self._ready.popleft()
-        return self._feed(light, heavy)
+        return self._feed(light, heavy, more)
 
     def release(self) -> None:
         """A loop's lane is free again."""
@@ -334,6 +338,7 @@ class _Loop(threading.Thread):
         self._multi = pycurl.CurlMulti()
         self._idle: list[_Lane] = []
         self._running: dict[pycurl.Curl, _Lane] = {}
+        self._waited, self._since, self._waits = 0.0, time.monotonic(), False
 
     def run(self) -> None:
         try:
@@ -361,7 +366,8 @@ class _Loop(threading.Thread):
 
     def _take(self) -> Exchange | None:
         running = len(self._running)
-        return self._client.take(self._light, running < self._share, wait=not running)
+        more = self._waits or not running
+        return self._client.take(self._light, running < self._share, more, wait=not running)
 
     def _turn(self) -> None:
         while self._multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
@@ -372,7 +378,17 @@ class _Loop(threading.Thread):
         for curl, number, message in bad:
             self._finish(curl, number, message)
         if not (good or bad or queued):
-            self._multi.select(_IDLE)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the network, and note how much of the time that takes."""
+        began = time.monotonic()
+        self._multi.select(_IDLE)
+        now = time.monotonic()
+        self._waited += now - began
+        if now - self._since >= _WINDOW:
+            self._waits = self._waited > _WAITING * (now - self._since)
+            self._waited, self._since = 0.0, now
 
     def _finish(self, curl: pycurl.Curl, number: int, message: str) -> None:
         self._multi.remove_handle(curl)
@@ -405,7 +421,7 @@ class _Lane:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)
         curl.setopt(pycurl.TCP_KEEPALIVE, 1)
-        curl.setopt(pycurl.BUFFERSIZE, 512 * 1024)
+        curl.setopt(pycurl.BUFFERSIZE, _RECEIVE)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(network.stall_timeout * 1000))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(network.stall_timeout)))

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import sha256
 
 from dsload.listing import Entry
@@ -22,26 +22,28 @@ def fingerprint(entry: Entry) -> str:
     return sha256(f"{entry.path}\0{entry.size}\0{entry.version}".encode("utf-8", "surrogateescape")).hexdigest()[:40]
 
 
-def split(gaps: Iterable[tuple[int, int]], workers: int, ahead: int = 0) -> list[tuple[int, int]]:
-    """Cut what is missing of a file into parts, in order: large ones, then smaller towards the end of the load, so
+def part_size(left: int, workers: int) -> int:
+    """How long the next part is to be, in bytes: parts are large ones, then smaller towards the end of the load, so
     that all workers finish together.
 
     Args:
-        gaps: (start, end) of what is missing.
+        left: bytes of large files that no part covers yet.
         workers: connections.
-        ahead: bytes of large files that come after this one.
     """
-    gaps = list(gaps)
-    left = ahead + sum(end - start for start, end in gaps)
-    parts = []
-    for start, end in gaps:
-        while start < end:
-            step = min(LARGEST_PART, max(SMALLEST_PART, left // (2 * max(1, workers))))
-            step = end - start if end - start < step + SMALLEST_PART // 2 else step
-            parts.append((start, start + step))
-            start += step
-            left -= step
-    return parts
+    return min(LARGEST_PART, max(SMALLEST_PART, left // (2 * max(1, workers))))
+
+
+def cut(gaps: Sequence[tuple[int, int]], size: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """The first part of what is missing of a file, and what is missing besides.
+
+    Args:
+        gaps: (start, end), in order; not empty.
+        size: of the part in bytes; the rest of a gap that would be less than half of the smallest part goes with it.
+    """
+    (start, end), *others = gaps
+    if end - start < size + SMALLEST_PART // 2:
+        return (start, end), others
+    return (start, start + size), [(start + size, end), *others]
 
 
 class Spans:
@@ -121,7 +123,7 @@ class Partial:
         with self._lock:
             self.validator = ""
 
-    def write(self, chunk: bytes, position: int) -> None:
+    def write(self, chunk: bytes | memoryview, position: int) -> None:
         """Put bytes in their place."""
         written = os.pwrite(self.fd, chunk, position)
         while written < len(chunk):
