@@ -139,7 +139,7 @@ def test_a_load_goes_on_where_its_lease_cannot_be_read_for_a_moment(tmp_path: Pa
         before = lease_file(tmp_path).stat().st_mtime_ns
         wait_until(lambda: lease_file(tmp_path).stat().st_mtime_ns > before, "a beat")
         os.symlink("nowhere", state / "link")
-        lease_file(tmp_path).rename(state / "aside")
+        os.link(lease_file(tmp_path), state / "aside")
         (state / "link").rename(lease_file(tmp_path))  # to read it is an error that is none of "not there"
         time_of = (state / "aside").stat().st_mtime_ns
         assert not lease.lost.wait(0.1)

@@ -15,10 +15,9 @@ from dsload.transfer.retry import Failure
 if TYPE_CHECKING:
     from dsload.transfer.engine import Transfer
 
-_TELL = 1 << 20  # bytes between two notes of progress
 _SAVE = 8 << 20  # bytes of a part between two syncs: what a kill costs each connection at most
 _READ = 4 << 20  # bytes a BytesReader is asked for at a time
-_BLOCK = 512 << 10  # bytes written and hashed at a time, each time without the interpreter's lock
+_BLOCK = 1 << 20  # bytes written, hashed and counted at a time: each time gives the interpreter's lock away
 _CHUNK = 16 << 10  # bytes that libcurl gives at a time (CURL_MAX_WRITE_SIZE)
 _EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host says to a URL that was signed too long ago
 
@@ -323,16 +322,15 @@ class PartGet(Exchange):
     """A range of a file by HTTP; goes on from where it broke off."""
 
     __slots__ = (
-        "_buffer", "_direct", "_end", "_ends_itself", "_epoch", "_file", "_full", "_held", "_position", "_saved",
-        "_told",
+        "_buffer", "_direct", "_end", "_ends_itself", "_epoch", "_file", "_held", "_position", "_saved",
     )  # fmt: skip
 
     def __init__(self, file: BigFile, start: int, end: int) -> None:
         super().__init__()
         self._file, self._end, self._epoch = file, end, file.epoch
-        self._position = self._told = self._saved = start
+        self._position = self._saved = start
         self._ends_itself = False
-        self._buffer, self._held, self._full = bytearray(_BLOCK + _CHUNK), 0, _BLOCK
+        self._buffer, self._held = bytearray(_BLOCK + _CHUNK), 0
         self._direct = ""  # the storage's URL, where the source's own host was not asked
 
     def request(self) -> Request:
@@ -352,7 +350,7 @@ class PartGet(Exchange):
         self._alive()
         if self._file.streaming:
             self._file.rewind()
-            self._position = self._told = self._saved = self._held = 0
+            self._position = self._saved = self._held = 0
         self._file.check(response, self._position)
         if self._file.streaming:
             self._end, self._ends_itself = self._file.entry.size, ends_itself(response)
@@ -363,11 +361,13 @@ class PartGet(Exchange):
         held = self._held + len(chunk)
         self._buffer[self._held : held] = chunk
         self._held = held
-        if held >= self._full:
+        if held >= _BLOCK:
             self._flush()
 
     def _flush(self) -> None:
         """Write what is held, and hash it at once if it comes next."""
+        if not self._held:
+            return
         file, position, digest = self._file, self._position, self._file.digest
         self._alive()
         if 0 <= self._end < position + self._held:
@@ -377,28 +377,20 @@ class PartGet(Exchange):
             if digest is not None:
                 digest.take(position, data)
         self._position, self._held = position + self._held, 0
-        if self._position - self._told >= _TELL:
-            self._tell()
-        self._full = min(_BLOCK, self._told + _TELL - self._position)
+        file.transfer.progress.received(self._position - position, file.entry.path)
+        if file.partial.arrived(position, self._position):
+            file.transfer.client.budget.renew()
+            self.attempt = 0
+        if self._position - self._saved >= _SAVE:
+            self._save()
 
     def _alive(self) -> None:
         if self._epoch != self._file.epoch or self._file.transfer.stopped:
             raise Abandon
 
-    def _tell(self) -> None:
-        self._alive()
-        file = self._file
-        file.transfer.progress.received(self._position - self._told, file.entry.path)
-        if file.partial.arrived(self._told, self._position):
-            file.transfer.client.budget.renew()
-            self.attempt = 0
-        self._told = self._position
-        if self._told - self._saved >= _SAVE:
-            self._save()
-
     def _save(self) -> None:
         """Have what was written since the last time synced and hashed; a stream cannot resume, it is only hashed."""
-        file, start, end, epoch = self._file, self._saved, self._told, self._epoch
+        file, start, end, epoch = self._file, self._saved, self._position, self._epoch
         self._saved = end
         file.transfer.later(file.advance if file.streaming else lambda: file.save(start, end, epoch))
 
@@ -411,11 +403,10 @@ class PartGet(Exchange):
                 raise self._file.changed(f"it has {self._position:,} bytes now, {self._end:,} were listed")
             self.failed(Failure("the connection ended before the file did"))
             return
-        self._tell()
         file, size, epoch = self._file, self._position, self._epoch
         if file.streaming:
             file.transfer.later(lambda: file.stream_done(size, epoch))
-        elif self._told > self._saved:
+        elif self._position > self._saved:
             self._save()
         if part := file.next_part():  # on the same connection, as its bytes are hashed as they come
             file.transfer.queue_gets([part])
@@ -424,8 +415,6 @@ class PartGet(Exchange):
         if self._epoch != self._file.epoch or self._file.transfer.stopped:
             return
         self._flush()
-        if self._position > self._told:
-            self._tell()
         if self._position == self._end >= 0:  # whole, whatever came after
             self.end()
             return
