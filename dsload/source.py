@@ -142,7 +142,7 @@ def _one_name(uri: str) -> str:
 def _fallback(source: Source, text: str) -> Source:
     """What the option fallback names: another hub's URI, or another endpoint for the same one."""
     if urlsplit(text).scheme in ("http", "https"):
-        other = Source.parse(source.uri, source.type, {**source.options, "endpoint": text})
+        other = Source.parse(source.uri, source.type, {**source.options, "endpoint": text, "fallback": ""})
     else:
         other = Source.parse(text)
         if "fallback" not in registry.find(other.type, other.uri).options:

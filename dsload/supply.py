@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dsload.errors import IntegrityError, NotFoundError, UnreachableError
-from dsload.fetchers.base import Context
+from dsload.fetchers.base import Context, Fetcher
 from dsload.listing import Entry, Listing
 from dsload.registry import find
 from dsload.secrets import Secrets
@@ -46,8 +46,11 @@ class Supply:
             IntegrityError: the fallback has other content than the source had listed before.
         """
         asked, own = self.asked, self.asked is self._source
-        context = Context(secrets if own else Secrets(ca_crt=secrets.ca_crt), client)
-        listing = find(asked.type, asked.uri).load()(asked, context).list()
+        others = Context(Secrets(ca_crt=secrets.ca_crt), client)
+        fetcher = _fetcher(asked, Context(secrets, client) if own else others)
+        if asked.fallback:
+            _fetcher(asked.fallback, others)  # what is wrong with it is refused now, not when it is needed
+        listing = fetcher.list()
         if not listing.entries:
             raise NotFoundError("listing", str(asked), "there is nothing in it", "check the path")
         if missing := asked.filter.unmatched(entry.path for entry in listing.entries):
@@ -65,6 +68,10 @@ class Supply:
             raise error
         log.warning("%s: %s; going on from the fallback %s", error.where, error.why, self.asked.fallback)
         self.asked = self.asked.fallback
+
+
+def _fetcher(source: Source, context: Context) -> Fetcher:
+    return find(source.type, source.uri).load()(source, context)
 
 
 def selection(source: Source, listing: Listing) -> Callable[[str], bool]:

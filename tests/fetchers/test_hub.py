@@ -118,6 +118,8 @@ def test_a_folder_or_file_of_a_repository(hub: Hub, scheme: str, path: str, expe
         ("://owner/name", ["endpoint=http://user:secret@host"], "'http://host' is no URL of a hub"),
         ("://owner/name", ["endpoint=http://host?x=1"], "is no URL of a hub; give http://HOST:PORT"),
         ("://owner/name", ["fallback=s3://bucket/x"], "'s3://bucket/x' is neither a hub's URI nor an endpoint"),
+        ("://owner/name", ["fallback=ms://o/n/x@"], "URI 'ms://o/n/x@': its '@' is followed by no revision"),
+        ("://owner/name?fallback=https://u:p@host", [], "option endpoint: 'https://host' is no URL of a hub"),
         ("://owner/name@v1", ["fallback=ms://o/n"], "the source is asked for at a revision, it is not"),
     ],
 )
