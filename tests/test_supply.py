@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from dsload import Network, Settings, Source, Target, load
+from dsload.errors import UnreachableError
 from dsload.report import Progress
+from dsload.supply import Supply
 from tests.contract.inside import run as inside
 from tests.loads import Run, run, write_secrets
 from tests.servers.fault import ALWAYS, ANY
@@ -171,6 +173,16 @@ def test_filters_and_weights_are_for_the_fallback_too(second: Hub, volume: Path)
     options = ("-o", "weights=safetensors", "-o", "exclude=sub/")
     done = bring(dead(), fallbacks(second)[0], volume, *options)
     assert (done.code, set(done.tree)) == (0, {"config.json", "model.safetensors"})
+
+
+def test_the_first_hub_is_not_waited_for_as_long_as_the_last() -> None:
+    supply = Supply(Source.parse("hf://owner/name", None, {"fallback": "ms://owner/name"}))
+    assert supply.network(Network(retry_budget=600)).retry_budget == 60
+    assert supply.network(Network(retry_budget=20)).retry_budget == 20
+    supply.turn(UnreachableError("listing", "hf://owner/name", "by the test"))
+    assert supply.network(Network(retry_budget=600)).retry_budget == 600
+    with pytest.raises(UnreachableError):
+        supply.turn(UnreachableError("listing", "ms://owner/name", "by the test"))
 
 
 def test_ls(second: Hub) -> None:

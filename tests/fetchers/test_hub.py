@@ -129,6 +129,7 @@ def test_what_is_refused_at_once(scheme: str, uri: str, options: list[str], mess
     assert done.code == 2
     (line,) = done.errors
     assert message.replace("hf://", f"{scheme}://") in line
+    assert "trying again" not in done.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -229,7 +229,7 @@ class Storage(FaultServer):
         signature = hashlib.md5(f"{path} {next(self._count)}".encode(), usedforsecurity=False).hexdigest()
         with self._lock:
             if path not in self._objects:
-                etag = hashlib.md5(path.encode(), usedforsecurity=False).hexdigest()
+                etag = hashlib.md5(f"{self.port} {path}".encode(), usedforsecurity=False).hexdigest()  # each host's own
                 self._objects[path] = File(file.body, f'"{etag}"', formatdate(FIRST_MODIFIED, usegmt=True), {})
             self._signed[signature] = path, requests
         return f"{self.url}{path}?{_expiry()}&Signature={signature}"
