@@ -321,11 +321,11 @@ def sources(output: str) -> None:
         return
     for row in rows:
         there = ", ".join(f"{scheme}://" for scheme in row["schemes"] if scheme not in row["missing"])
-        click.echo(f"{row['type']:<10} {there}  ({row['state']})")
+        click.echo(f"{row['type']:<12} {there}  ({row['state']})")
         for name, about in row["options"].items():
-            click.echo(f"{'':<12}{name:<16} {about}")
+            click.echo(f"{'':<13}{name:<16} {about}")
         for scheme, hint in row["missing"].items():
-            click.echo(f"{'':<12}{scheme + '://':<16} not installed: {hint}")
+            click.echo(f"{'':<13}{scheme + '://':<16} not installed: {hint}")
     click.echo(f"\nEvery source that is loaded also takes {', '.join(sorted(SELECTION))}.")
 
 

@@ -23,6 +23,7 @@ from tests.servers.threaded import Request
 from tests.servers.tls import CA
 from tests.trees import contents
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples/datasets"
 MIB = 1 << 20
 BIG = Virtual(40 * MIB + 17, seed=1)
 TREE = {"config.json": b"{}", "sub/tokenizer.json": b"t" * 5000, "model.safetensors": BIG[:]}
@@ -123,6 +124,18 @@ def test_a_new_commit_brings_what_changed(hub: Hub, repo: Repo, scheme: str, vol
     assert done.tree == {"config.json": b"new", "model.safetensors": BIG[:]}
     assert done.report["bytes"]["moved"] == 3
     assert done.report["revision"] == repo.head
+
+
+@pytest.mark.parametrize(("example", "variable"), [("huggingface", "HF"), ("modelscope", "MODELSCOPE")])
+def test_the_example_datasets(hub: Hub, volume: Path, example: str, variable: str) -> None:
+    hub.repo("Qwen/Qwen2.5-0.5B-Instruct").put_all(TREE)
+    volume.mkdir()
+    flags = ("--mount-root", volume, "--output", "json", "-o", "exclude=*.safetensors")
+    env = {f"{variable}_ENDPOINT": hub.url}
+    done = command.run("load", "-f", EXAMPLES / f"{example}.yaml", *flags, env=env)
+    assert (done.code, done.json["server"]) == (0, hub.url)
+    assert contents(volume) == {path: data for path, data in TREE.items() if not path.endswith(".safetensors")}
+    assert inside("verify", volume).code == 0
 
 
 # What is wrong on the way
