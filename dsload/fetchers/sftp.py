@@ -3,10 +3,11 @@
 Not whatever fsspec finds for the scheme: another package may take it over, and have other options.
 """
 
+import contextlib
 import io
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paramiko
@@ -38,7 +39,20 @@ class Sftp(SFTPFileSystem):  # type: ignore[misc]
         with self.ftp.open(path, "rb") as file:
             size = file.stat().st_size
             start, end = start or 0, size if end is None else min(end, size)
+            file._prefetch_thread = _quiet(file._prefetch_thread)
             return b"".join(file.readv([(start, end - start)])) if start < end else b""
+
+
+def _quiet(prefetch: Callable[..., None]) -> Callable[..., None]:
+    """What sends paramiko's requests ahead, on a thread of its own: a connection that breaks is told to the reader,
+    and there to nobody but stderr.
+    """
+
+    def run(*arguments: Any) -> None:
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+            prefetch(*arguments)
+
+    return run
 
 
 def connect(uri: str, options: Mapping[str, Any], secrets: Secrets, timeout: float) -> tuple[Sftp, str]:
