@@ -34,19 +34,21 @@ class Repo:
         id: owner/name, or the one name of an old model.
         revision: branch, tag, commit or refs/pr/N; "" for the hub's default.
         path: of a folder or file in it, "" for all.
+        weights: the format of weights to keep, "" for all.
     """
 
     kind: str
     id: str
     revision: str = ""
     path: str = ""
+    weights: str = ""
 
 
 def read_repo(source: Source) -> Repo:
     """Read `scheme://[datasets/]owner/name[@revision][/path]` and the options repo, repoType and revision, which win.
 
     Raises:
-        UsageError: it names no repository, or a kind that no hub has.
+        UsageError: it names no repository, or a kind or format of weights that there is not.
     """
     parts = urlsplit(source.uri)
     before, at, after = (parts.netloc + parts.path).partition("@")
@@ -66,7 +68,8 @@ def read_repo(source: Source) -> Repo:
         why = f"{'/'.join(names)!r} is no repository"
         raise UsageError("reading", f"URI {str(source)!r}", why, f"give {parts.scheme}://OWNER/NAME")
     kind = _kind(source, prefix)
-    return Repo(kind, "/".join(names), source.options.get("revision", "") or revision, path.strip("/"))
+    weights = read_format(source.options.get("weights", ""))
+    return Repo(kind, "/".join(names), source.options.get("revision", "") or revision, path.strip("/"), weights)
 
 
 def _kind(source: Source, prefix: str) -> str:
@@ -99,8 +102,8 @@ def read_endpoint(options: Mapping[str, str], variable: str, default: str) -> st
 class Hub(Protocol):
     """What reading a file needs of a hub."""
 
-    def request(self, path: str, method: str = "GET") -> Request:
-        """The request for a file of the repository, at the revision that was listed."""
+    def request(self, path: str) -> Request:
+        """The GET for a file of the repository, at the revision that was listed."""
 
     def explain(self, answer: Response, doing: str, where: str) -> DsloadError | None:
         """The error that the hub's answer means; None for what its status says."""
@@ -169,7 +172,7 @@ def make_listing(entries: Iterable[Entry], repo: Repo, source: Source, server: s
     Args:
         entries: of the whole repository, with the paths that they have in it.
         repo: as read_repo() read it.
-        source: with the option weights.
+        source: its name for messages.
         server: URL of the hub.
         revision: the commit of the entries.
 
@@ -183,15 +186,14 @@ def make_listing(entries: Iterable[Entry], repo: Repo, source: Source, server: s
     folder = repo.path if any(entry.path != repo.path for entry in found) else repo.path.rpartition("/")[0]
     if folder:
         found = [replace(entry, path=entry.path[len(folder) + 1 :], key=entry.path) for entry in found]
-    return Listing(found, revision, server, _left_out(found, source))
+    return Listing(found, revision, server, _left_out(found, repo.weights, source))
 
 
 def _below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
 
-def _left_out(entries: list[Entry], source: Source) -> frozenset[str]:
-    keep = read_format(source.options.get("weights", ""))
+def _left_out(entries: list[Entry], keep: str, source: Source) -> frozenset[str]:
     if not keep:
         return frozenset()
     left_out = other_formats((entry.path for entry in entries), keep)

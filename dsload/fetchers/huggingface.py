@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -23,7 +24,6 @@ from dsload.fetchers.hub import (
     read_json,
     read_repo,
 )
-from dsload.fetchers.weights import read_format
 from dsload.listing import Entry, Listing, Request, Response
 from dsload.secrets import bearer, hide
 from dsload.source import Source
@@ -45,7 +45,6 @@ class HuggingFace:
             why = "it forbids every request to the hub"
             raise UsageError("reading", "variable HF_HUB_OFFLINE", why, "unset it to load from there")
         self._source, self._client, self._repo = source, context.client, read_repo(source)
-        read_format(source.options.get("weights", ""))
         self._endpoint = read_endpoint(source.options, "HF_ENDPOINT", HOME)
         self._token = context.secrets.token or os.environ.get("HF_TOKEN", "").strip()
         hide(self._token)
@@ -91,7 +90,8 @@ class HuggingFace:
         """The commit that the answer for a file tells; of a small one, which no storage host answers for."""
         plain = [entry for entry in entries if entry.checksum and entry.checksum.algorithm == "gitblob"]
         for entry in plain[:1]:
-            answer = self._client.fetch(self.request(entry.path, "HEAD"), "asking for the commit of", str(self._source))
+            head = replace(self.request(entry.path), method="HEAD")
+            answer = self._client.fetch(head, "asking for the commit of", str(self._source))
             commit = answer.headers.get("x-repo-commit", "")
             if answer.status < 300 and COMMIT.fullmatch(commit):
                 return commit
@@ -117,12 +117,12 @@ class HuggingFace:
 
     # Requests
 
-    def request(self, path: str, method: str = "GET") -> Request:
-        """The request for a file, which goes on to the storage host without the token."""
+    def request(self, path: str) -> Request:
+        """The GET for a file, which goes on to the storage host without the token."""
         name = quote(path, safe="/~", errors="surrogateescape")
         prefix = f"{self._endpoint}/{_URL_PREFIX[self._repo.kind]}{quote(self._repo.id)}"
         url = f"{prefix}/resolve/{quote(self._revision, safe='')}/{name}"
-        return Request(url, method, self._headers, mirrors=self._mirrors)
+        return Request(url, headers=self._headers, mirrors=self._mirrors)
 
     def _get(self, url: str) -> Response:
         request = Request(url, headers=self._headers, mirrors=self._mirrors)

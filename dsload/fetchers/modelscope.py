@@ -33,7 +33,6 @@ from dsload.fetchers.hub import (
     read_json,
     read_repo,
 )
-from dsload.fetchers.weights import read_format
 from dsload.listing import Listing, Request, Response
 from dsload.secrets import bearer, hide
 from dsload.source import Source
@@ -61,7 +60,6 @@ class ModelScope:
         if self._repo.kind not in _LISTING:
             why = "ModelScope has models and datasets"
             raise UsageError("reading", "option repoType", why, "give MODEL or DATASET")
-        read_format(source.options.get("weights", ""))
         self._endpoint = read_endpoint(source.options, "MODELSCOPE_ENDPOINT", HOME)
         self._token = context.secrets.token or os.environ.get("MODELSCOPE_API_TOKEN", "").strip()
         hide(self._token)
@@ -222,11 +220,11 @@ class ModelScope:
     def _get(self, url: str) -> Request:
         return Request(url, headers=self._headers, mirrors=self._mirrors)
 
-    def request(self, path: str, method: str = "GET") -> Request:
-        """The request for a file, which may go on to a storage host without the token."""
+    def request(self, path: str) -> Request:
+        """The GET for a file, which may go on to a storage host without the token."""
         revision = self._commits.get(path) or self._revision
         query = urlencode({"Revision": revision, "FilePath": path}, quote_via=quote, errors="surrogateescape")
-        return Request(f"{self._api}/repo?{query}", method, self._headers, mirrors=self._mirrors)
+        return self._get(f"{self._api}/repo?{query}")
 
     def explain(self, answer: Response, doing: str, where: str) -> DsloadError | None:
         """The one place where ModelScope's answers become dsload's errors."""

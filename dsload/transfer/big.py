@@ -86,12 +86,12 @@ class BigFile:
             self.partial.restart()
         self._begin_digest()
         self.transfer.progress.resume(self.partial.durable)
+        self.transfer.left -= self.partial.durable
         missing = self.partial.missing() if self.partial.size >= 0 else [(0, -1)]
         if self.partial.durable or not missing:
             self.transfer.later(self.advance)
         if not missing:
             return None
-        self.transfer.left -= self.partial.durable
         return self._first_part(missing)
 
     def _first_part(self, missing: list[tuple[int, int]]) -> "Exchange | None":
