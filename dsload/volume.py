@@ -172,7 +172,7 @@ class Volume:
         return directory
 
     def _own_directory(self, fd: int, name: str) -> None:
-        self._own(fd, self.ownership.directory_mode, f"the directory {name}")
+        self._own(fd, self.ownership.directory_mode, f"the directory {name}", chown_first=True)
 
     def _dir(self, path: str, create: bool = True) -> Descriptor:
         """The directory `path` below the target ("" for the target), through no symlink."""
@@ -368,13 +368,17 @@ class Volume:
 
     # Ownership
 
-    def _own(self, fd: int, mode: int, what: str) -> os.stat_result:
-        """Give an open file or directory its mode and owner; what the volume made of it counts."""
+    def _own(self, fd: int, mode: int, what: str, chown_first: bool = False) -> os.stat_result:
+        """Give an open file or directory its mode and owner; what the volume made of it counts.
+
+        The mode comes first, as it is the owner's to give, but where a chown would clear it, and on directories: until
+        they have their owner, _NEW marks them.
+        """
         wanted, refusal = self.ownership, ""
         changes: list[Callable[[], None]] = [lambda: os.fchmod(fd, mode)]
         if wanted.policy != "skip":
             changes.append(lambda: os.fchown(fd, wanted.uid, wanted.gid))
-        if mode & _SPECIAL:  # a chown clears these bits, so they come after it
+        if chown_first or mode & _SPECIAL:
             changes.reverse()
         for change in changes:
             try:

@@ -1,5 +1,6 @@
 """SIGKILL at any instant: the next run goes on, sends again only what was in flight, and ends with every byte right."""
 
+import itertools
 import json
 import os
 import random
@@ -148,6 +149,22 @@ def test_killed_at_any_change_to_the_file_system(seed: int, tmp_path: Path) -> N
     assert died > 4
     assert command.run(*flags).code == 0
     check_the_end(target, VERSIONS[sources.index(link.readlink())])
+
+
+@pytest.mark.skipif(not ROOT, reason="gives folders to another user")
+def test_killed_at_any_change_of_owner_or_mode(tmp_path: Path) -> None:
+    """A folder that was made and not yet given away is given away by the next run."""
+    source = trees.make(tmp_path / "source", {"new/y": b"y"})
+    for event in ("os.chown", "os.chmod"):
+        for nth in itertools.count(1):
+            name = f"{event}-{nth}"
+            flags = ["load", source.as_uri(), "--mount-root", tmp_path, "--mount-path", name, *OWNER]
+            died = killed.run(f"{event}:*@{nth}", *flags).returncode == -9
+            assert run(*flags).code == 0
+            check_the_end(tmp_path / name, {"new/y": b"y"})
+            if not died:
+                assert nth > 6
+                break
 
 
 @pytest.fixture
