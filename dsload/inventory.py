@@ -38,6 +38,7 @@ class Row:
         mtime: nanoseconds, as the volume keeps it.
         symlink: the target of a symlink.
         directory: whether it is an empty directory.
+        executable: whether the source marks it so.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Row:
     mtime: int = 0
     symlink: str | None = None
     directory: bool = False
+    executable: bool = False
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
@@ -61,15 +63,16 @@ class Row:
         except TypeError as error:
             raise ValueError(str(error)) from None
         texts = isinstance(row.path, str) and isinstance(row.checksum, str) and isinstance(row.version, str)
-        numbers = isinstance(row.size, int) and isinstance(row.mtime, int) and isinstance(row.directory, bool)
-        if not (texts and numbers and (row.symlink is None or isinstance(row.symlink, str))):
+        numbers = isinstance(row.size, int) and isinstance(row.mtime, int)
+        flags = isinstance(row.directory, bool) and isinstance(row.executable, bool)
+        if not (texts and numbers and flags and (row.symlink is None or isinstance(row.symlink, str))):
             raise ValueError("a field is of another type")
         return row
 
     def line(self) -> bytes:
         """The row as a line of JSON, without what is not set."""
         fields: dict[str, object] = {"path": self.path, "size": self.size}
-        for name in ("checksum", "version", "mtime", "symlink", "directory"):
+        for name in ("checksum", "version", "mtime", "symlink", "directory", "executable"):
             if value := getattr(self, name):
                 fields[name] = value
         return _encode(fields)
@@ -84,6 +87,7 @@ class Header:
         type: of the source.
         identity: of the source, see Source.identity.
         revision: what a branch or tag was resolved to, where there is one.
+        selection: of the source, see Source.selection.
         started, finished: times in ISO 8601; finished is "" while a load is under way.
     """
 
@@ -91,6 +95,7 @@ class Header:
     type: str
     identity: str
     revision: str | None = None
+    selection: str = ""
     started: str = ""
     finished: str = ""
     dsload: int = FORMAT

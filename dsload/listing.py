@@ -5,13 +5,13 @@ The bottom layer: fetchers make a Listing, plan and transfer read it.
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self, runtime_checkable
 
 from dsload.errors import DsloadError
 
-ALGORITHMS = ("sha256", "sha1", "md5", "crc32", "crc32c", "crc64nvme", "gitblob")
+ALGORITHMS = ("sha256", "sha1", "md5", "crc32", "crc32c", "crc64nvme", "gitblob", "gitblob256")
 
 _CHECKSUM = re.compile(r"(?P<algorithm>[a-z0-9]+)(?:/(?P<part>\d*))?:(?P<value>[0-9a-f]+)(?:-(?P<count>\d+))?")
 
@@ -66,6 +66,10 @@ class Request:
         sign: keys to sign it with.
         mirrors: base URLs, each with the one that stands in for it: a redirect below the first is followed below the
             second, so that a mirror is not left for the site that it mirrors.
+        body: of a POST.
+        then: makes of a good answer the request whose answer is wanted, where that place has to be asked for first.
+        refused: is told where the place says 401, 403, 404 or 410, as it does to what was signed too long ago; the
+            reader is then asked for another.
     """
 
     url: str
@@ -73,6 +77,9 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sign: SigV4 | None = None
     mirrors: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+    then: "Callable[[Response], Request] | None" = None
+    refused: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +126,26 @@ class HttpReader(Protocol):
 
 @runtime_checkable
 class BytesReader(Protocol):
-    """Bytes by call: any fsspec filesystem, or content at hand."""
+    """Bytes by call: any fsspec filesystem, or content at hand.
+
+    Attributes that it may have:
+        ranges: False where a file is to be read in one stream.
+        waits: False where bytes are at hand, so that reading many files at a time gains nothing.
+    """
 
     def read(self, entry: "Entry", start: int, end: int) -> bytes:
         """Bytes start to end (exclusive) of an entry."""
 
 
 Reader = HttpReader | BytesReader
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A reader that wants to know what will be read, all at once and before the first byte is."""
+
+    def prepare(self, entries: "Sequence[Entry]") -> None:
+        """Raises DsloadError where some of it cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from dsload.errors import BusyError, ChangedError, NotFoundError, UnreachableError, UnsafePathError
 from dsload.inventory import Header, Inventory, Row
 from dsload.lease import Lease
-from dsload.listing import Checksum, Listing
-from dsload.plan import Plan, check_free, make_plan
+from dsload.listing import Checksum, Entry, Listing, Prepares
+from dsload.plan import Plan, as_loaded, check_free, make_plan
 from dsload.registry import find
 from dsload.report import Progress, Report
 from dsload.secrets import Secrets
@@ -121,7 +121,7 @@ def _round(
 ) -> Report:
     ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
     with Client(supply.network(settings.network), progress.retried) as client:
-        listing = supply.list(secrets, client)
+        listing = supply.list(secrets, client, lambda revision: _loaded(source, revision, target, ownership))
         select = selection(source, listing)
         path = target.root.joinpath(*split_mount_path(target.path))
         report = Report(source.type, str(source), str(path), listing.revision, listing.server)
@@ -132,13 +132,16 @@ def _round(
         volume.prepare()
         with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
             volume.own_target()
-            header = Header(str(source), source.type, source.identity(), listing.revision, started=_now())
+            header = Header(
+                str(source), source.type, source.identity(), listing.revision, source.selection(), started=_now()
+            )
             recovered = inventory.recover(header, lambda row: _intact(volume, row))
             plan = make_plan(listing.entries, inventory.rows(), volume, select, source.sync)
-            if plan.nothing and not recovered and inventory.complete():
+            if plan.nothing and not recovered and _told_already(inventory, header):
                 volume.sweep(set())
                 return _fill(report, plan, progress, loaded=0)
             _preflight(volume, plan)
+            _prepare(plan)
             inventory.begin(header)
             transfer = Transfer(client, volume, inventory, progress, settings.verify, str(supply.asked))
             _carry_out(plan, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
@@ -147,6 +150,27 @@ def _round(
             inventory.finish(replace(header, finished=_now()), _marker(report))
             volume.sweep(set())
             return report
+
+
+def _loaded(source: Source, revision: str, target: Target, ownership: Ownership) -> list[Entry] | None:
+    """The entries of a revision, from the target's inventory, if it holds all of them as they were loaded."""
+    try:
+        volume = Volume.open(target.root, target.path, ownership, create=False)
+    except NotFoundError:
+        return None
+    inventory = Inventory(volume)
+    header = inventory.header()
+    wanted = (source.identity(), revision, source.selection())
+    if header is None or (header.identity, header.revision, header.selection) != wanted or not inventory.complete():
+        return None
+    return as_loaded(inventory.rows(), volume)
+
+
+def _told_already(inventory: Inventory, header: Header) -> bool:
+    """Whether the inventory says of this load, which changes nothing, all that it would say of it."""
+    before = inventory.header()
+    same = before and (before.revision, before.selection) == (header.revision, header.selection)
+    return bool(same and inventory.complete())
 
 
 def _left_out(listing: Listing) -> dict[str, int]:
@@ -196,6 +220,13 @@ def _preflight(volume: Volume, plan: Plan) -> None:
         freed=plan.replaced_bytes,
         inodes=len(plan.load) - plan.replaced + _missing_folders(volume, plan),
     )
+
+
+def _prepare(plan: Plan) -> None:
+    """Tell the readers that want to know it what they will be asked for."""
+    for reader in {id(entry.reader): entry.reader for entry in plan.load}.values():
+        if isinstance(reader, Prepares):
+            reader.prepare([entry for entry in plan.load if entry.reader is reader])
 
 
 def _missing_folders(volume: Volume, plan: Plan) -> int:

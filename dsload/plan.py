@@ -20,12 +20,12 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from dsload.errors import UnsafePathError
+from dsload.errors import ChangedError, UnsafePathError
 from dsload.inventory import Row
-from dsload.listing import Entry
+from dsload.listing import Checksum, Entry
 from dsload.volume import STATE
 
 _REMOVE = "remove it from the target"
@@ -127,6 +127,28 @@ def make_plan(
     return plan
 
 
+def as_loaded(rows: Iterable[Row], target: Target) -> list[Entry] | None:
+    """The entries that rows were made of, None where what is on the volume is not what they say."""
+    entries: list[Entry] = []
+    reader = _Remembered()
+    for row in rows:
+        if not _still_there(row, target):
+            return None
+        checksum = Checksum.parse(row.checksum) if row.checksum else None
+        flags = (row.executable, row.symlink, row.directory)
+        entries.append(Entry(row.path, row.size, row.version, reader, "", checksum, *flags))
+    return entries
+
+
+class _Remembered:
+    """In the place of a reader, for what is there already."""
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Raises ChangedError."""
+        why = "it was there a moment ago, and somebody has changed it"
+        raise ChangedError("reading", entry.path, why, "see who else writes to the target")
+
+
 def check_free(entry: Entry, target: Target) -> os.stat_result | None:
     """What is at an entry's path, None where nothing is.
 
@@ -151,8 +173,8 @@ def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
             plan.replaced += 1
             plan.replaced_bytes += found.st_blocks * 512
         return
-    if entry.version != row.version:
-        plan.refresh.append(Row(row.path, row.size, row.checksum, entry.version, row.mtime, row.symlink, row.directory))
+    if (entry.version, entry.executable) != (row.version, row.executable):
+        plan.refresh.append(replace(row, version=entry.version, executable=entry.executable))
     plan.keep += 1
     plan.keep_bytes += row.size
     if not target.owned(found, entry.executable):

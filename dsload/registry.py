@@ -5,6 +5,7 @@ A third party adds one by an entry point of the group `dsload.fetchers` that nam
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from dsload.fetchers.base import FetcherClass
 
 ENTRY_POINTS = "dsload.fetchers"
-SSH = ("sftp", "ssh")
-_EXTRAS = {"sftp": "sftp", "ssh": "sftp", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
+SFTP = "sftp"
+_SCP = re.compile(r"[\w.-]+@[\w.-]+:[^\s].*")
+_EXTRAS = {"sftp": "sftp", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Spec:
         extra: the extra of dsload that installs them.
         query_is_uri: whether the query belongs to the URI rather than holding options.
         any_option: whether options have names that dsload cannot know.
+        typed_schemes: more schemes that it takes where its type is given.
+        scp: whether `user@host:path` is one of its forms.
         revision_in_name: whether an `@` in the URI is followed by a revision, and not preceded by a user.
         aliases: query parameters that are options under another name.
     """
@@ -49,6 +53,8 @@ class Spec:
     extra: str = ""
     query_is_uri: bool = False
     any_option: bool = False
+    typed_schemes: tuple[str, ...] = ()
+    scp: bool = False
     revision_in_name: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,6 +137,22 @@ _BUILT_IN = (
         _HUB_OPTIONS,
         revision_in_name=True,
     ),
+    Spec(
+        "GIT",
+        ("git", "git+https", "git+http", "git+ssh", "git+file", "ssh"),
+        "dsload.fetchers.git.fetcher:Git",
+        {
+            "branch": "branch or tag",
+            "commit": "its id, in full or abbreviated",
+            "depth": "commits of history that keepGit keeps; 1 where not given, 0 for all",
+            "submodules": "true or recursive",
+            "lfs": "false to keep the pointers of Git LFS",
+            "keepGit": "true to load .git too",
+            "repoType": "kept for Datasets that were written for a hub; without effect",
+        },
+        typed_schemes=("https", "http", "file"),
+        scp=True,
+    ),
     Spec("FILE", ("file",), "dsload.fetchers.file:File"),
     Spec("PVC", ("pvc",)),
     Spec("NFS", ("nfs",)),
@@ -163,7 +185,8 @@ def find(type: str | None, uri: str) -> Spec:
             return spec
         raise UsageError("reading", f"type {type!r}", "there is no such source type", f"known: {', '.join(specs())}")
     scheme = urlsplit(uri).scheme.lower()
-    if scheme in ("http", "https") and urlsplit(uri).path.endswith(".git"):
+    web = scheme in ("http", "https") and urlsplit(uri).path.rstrip("/").endswith(".git")
+    if web or _SCP.fullmatch(uri):
         return find("GIT", uri)
     for spec in specs().values():
         if scheme in spec.schemes:
@@ -188,7 +211,7 @@ def missing_filesystem(protocol: str) -> str:
     from fsspec import get_filesystem_class
 
     try:
-        if protocol in SSH:
+        if protocol == SFTP:
             importlib.import_module("dsload.fetchers.sftp")
         else:
             get_filesystem_class(protocol)

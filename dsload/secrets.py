@@ -4,7 +4,7 @@ import base64
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 from dsload.errors import UsageError
 
@@ -116,4 +116,7 @@ def public_uri(uri: str) -> str:
         f"{name}=***" if equals and sensitive(name) else name + equals + value
         for name, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
     )
-    return redact(urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment)))
+    start = f"{parts.scheme}:" if parts.scheme else ""
+    authority = f"//{netloc}" if uri[len(start) :].startswith("//") else ""
+    rest = (f"?{query}" if query else "") + (f"#{parts.fragment}" if parts.fragment else "")
+    return redact(f"{start}{authority}{parts.path}{rest}")

@@ -75,6 +75,11 @@ class Source:
         text = json.dumps([self.type, uri.scheme, uri.netloc.rpartition("@")[2], uri.path, options], sort_keys=True)
         return sha256(text.encode()).hexdigest()
 
+    def selection(self) -> str:
+        """A digest of what decides which files of the content are loaded, and which are kept."""
+        text = json.dumps([list(self.filter.include), list(self.filter.exclude), self.sync])
+        return sha256(text.encode()).hexdigest()
+
 
 def parse_option(text: str) -> tuple[str, str]:
     """Split `key=value`. A value with white space in Go's quotes, as the operator passes it, is unquoted."""
@@ -119,11 +124,13 @@ def _check_form(uri: str) -> None:
 
 def _check_uri(uri: str, spec: registry.Spec) -> None:
     parts = urlsplit(uri)
+    if spec.scp and "://" not in uri:
+        return
     if "\0" in uri or not parts.scheme:
         example = f"{spec.schemes[0]}://…" if spec.schemes else "scheme://…"
         raise UsageError("reading", f"URI {uri!r}", f"it has no scheme; {spec.type} takes {example}")
-    if spec.schemes and parts.scheme.lower() not in spec.schemes:
-        takes = ", ".join(f"{scheme}://" for scheme in spec.schemes)
+    if spec.schemes and parts.scheme.lower() not in (*spec.schemes, *spec.typed_schemes):
+        takes = ", ".join(f"{scheme}://" for scheme in (*spec.schemes, *spec.typed_schemes))
         raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {takes}")
     if spec.host and not parts.netloc:
         raise UsageError("reading", f"URI {public_uri(uri)!r}", f"it names no {spec.host}")

@@ -4,18 +4,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from dsload.listing import Listing
+from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets
 from dsload.source import Source
 from dsload.transfer.http import Client
 
+Loaded = Callable[[str], list[Entry] | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a fetcher may use: credentials, and the HTTP client that the engine uses too."""
+    """What a fetcher may use.
+
+    Args:
+        secrets: credentials.
+        client: the HTTP client that the engine uses too.
+        loaded: what the target holds of a revision, if a load of that ended there and nothing has changed since; None
+            where it does not. It spares a listing that costs more than to ask for the revision.
+    """
 
     secrets: Secrets
     client: Client
+    loaded: Loaded = lambda revision: None
 
 
 class Fetcher(Protocol):

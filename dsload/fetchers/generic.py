@@ -22,7 +22,7 @@ from dsload.errors import (
 from dsload.fetchers.base import Context
 from dsload.listing import Entry, Listing
 from dsload.plan import unsafe
-from dsload.registry import SSH, install_hint
+from dsload.registry import SFTP, install_hint
 from dsload.secrets import Secrets
 from dsload.source import Source
 
@@ -107,7 +107,7 @@ class Filesystem:
         where = str(self._source)
         options = {name: _typed(value) for name, value in self._source.options.items()}
         try:
-            if self._scheme in SSH:
+            if self._scheme == SFTP:
                 from dsload.fetchers.sftp import connect
 
                 return connect(self._uri, options, self._secrets, self._client.network.stall_timeout)

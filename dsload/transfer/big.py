@@ -1,6 +1,7 @@
 """A file in parts: asked for its checksum first, read by ranges where the server gives them, hashed meanwhile."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Re
 from dsload.transfer.checksum import Digest
 from dsload.transfer.http import Abandon, Exchange, ends_itself
 from dsload.transfer.parts import Partial, cut, fingerprint, part_size
-from dsload.transfer.retry import Failure
+from dsload.transfer.retry import EXPIRED, Failure
 
 if TYPE_CHECKING:
     from dsload.transfer.engine import Transfer
@@ -19,7 +20,6 @@ _SAVE = 8 << 20  # bytes of a part between two syncs: what a kill costs each con
 _READ = 4 << 20  # bytes a BytesReader is asked for at a time
 _BLOCK = 1 << 20  # bytes written, hashed and counted at a time: each time gives the interpreter's lock away
 _CHUNK = 16 << 10  # bytes that libcurl gives at a time (CURL_MAX_WRITE_SIZE)
-_EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host says to a URL that was signed too long ago
 
 
 class BigFile:
@@ -261,7 +261,7 @@ class BigFile:
         entry = self.entry
         volume, inventory = self.transfer.volume, self.transfer.inventory
         mtime = volume.finish_partial(self.partial.fd, entry.path, entry.executable)
-        row = Row(entry.path, self.partial.size, str(actual or ""), entry.version, mtime)
+        row = Row(entry.path, self.partial.size, str(actual or ""), entry.version, mtime, executable=entry.executable)
         inventory.intend(row)
         volume.adopt(self.name, entry.path)
         self.transfer.placed(row, verified=self.checksum is not None)
@@ -322,7 +322,8 @@ class PartGet(Exchange):
     """A range of a file by HTTP; goes on from where it broke off."""
 
     __slots__ = (
-        "_buffer", "_direct", "_end", "_ends_itself", "_epoch", "_file", "_held", "_position", "_saved",
+        "_asked_anew", "_buffer", "_direct", "_end", "_ends_itself", "_epoch", "_file", "_held", "_position",
+        "_refused", "_saved",
     )  # fmt: skip
 
     def __init__(self, file: BigFile, start: int, end: int) -> None:
@@ -332,15 +333,21 @@ class PartGet(Exchange):
         self._ends_itself = False
         self._buffer, self._held = bytearray(_BLOCK + _CHUNK), 0
         self._direct = ""  # the storage's URL, where the source's own host was not asked
+        self._refused: Callable[[], None] | None = None
+        self._asked_anew = False
 
     def request(self) -> Request:
         file = self._file
         assert isinstance(file.entry.reader, HttpReader)
         self._direct = file.located
         request = Request(self._direct) if self._direct else file.entry.reader.request(file.entry)
-        if file.streaming:
-            return request
-        headers = dict(request.headers)
+        self._refused = request.refused
+        return request if file.streaming else self._ranged(request)
+
+    def _ranged(self, request: Request) -> Request:
+        if then := request.then:
+            return replace(request, then=lambda answer: self._ranged(then(answer)))
+        file, headers = self._file, dict(request.headers)
         headers["Range"] = f"bytes={self._position}-{self._end - 1}"
         if (validator := file.partial.validator) and not validator.startswith("W/"):
             headers["If-Range"] = validator
@@ -380,7 +387,7 @@ class PartGet(Exchange):
         file.transfer.progress.received(self._position - position, file.entry.path)
         if file.partial.arrived(position, self._position):
             file.transfer.client.budget.renew()
-            self.attempt = 0
+            self.attempt, self._asked_anew = 0, False
         if self._position - self._saved >= _SAVE:
             self._save()
 
@@ -419,16 +426,25 @@ class PartGet(Exchange):
             self.end()
             return
         file = self._file
-        if self._direct:
-            if file.located == self._direct:
-                file.located = ""
-            if failure.response and failure.response.status in _EXPIRED:
-                where = file.transfer.where(file.entry)
-                file.transfer.progress.retried(f"{where}: {failure.reason}; asking for another place")
-                file.transfer.queue_gets([self])
-                return
+        if self._direct and file.located == self._direct:
+            file.located = ""
+        if self._place_refused(failure):
+            where = file.transfer.where(file.entry)
+            file.transfer.progress.retried(f"{where}: {failure.reason}; asking for another place")
+            file.transfer.queue_gets([self])
+            return
         if error := file.transfer.client.retry(self, failure, "downloading", file.transfer.where(file.entry)):
             file.transfer.fail(file.transfer.explain(file.entry, failure) or error)
+
+    def _place_refused(self, failure: Failure) -> bool:
+        """Whether another place is to be asked for: this one was signed too long ago, as it seems."""
+        if failure.response is None or failure.response.status not in EXPIRED:
+            return False
+        if self._refused and not self._asked_anew:
+            self._asked_anew = True
+            self._refused()
+            return True
+        return bool(self._direct)
 
     def broke(self, error: Exception) -> None:
         if not isinstance(error, Abandon):

@@ -54,6 +54,8 @@ def hasher(algorithm: str, size: int) -> Hasher:
             return _Crc(crc64nvme, 8)
         case "gitblob":
             return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        case "gitblob256":  # of a repository whose object format is sha256
+            return hashlib.sha256(b"blob %d\0" % size)
         case _:
             return hashlib.new(algorithm, usedforsecurity=False)
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from queue import SimpleQueue
+from typing import cast
 
 from dsload.errors import ChangedError, DsloadError
 from dsload.inventory import Inventory, Row
@@ -77,7 +78,7 @@ class Transfer:
         try:
             for _ in range(FINISHERS):
                 self._start(self._finisher)
-            for _ in range(min(READERS, self.workers) if self._reads else 0):
+            for _ in range(min(self._most_readers(), self.workers)):
                 self._start(self._reader)
             self.client.feed(self._next)
             self._wait(watch)
@@ -107,6 +108,12 @@ class Transfer:
                 http[kind] = isinstance(entry.reader, HttpReader)
             (self._entries if http[kind] else self._reads).append(entry)
         self._left = len(large) + len(small)
+
+    def _most_readers(self) -> int:
+        """How many threads read: where no read waits, they would only take the interpreter's lock from each other."""
+        readers = {id(work.reader): work.reader for work in self._reads if isinstance(work, Entry)}.values()
+        waits = any(getattr(reader, "waits", True) for reader in readers)
+        return READERS if waits else len(readers) and 1
 
     def _wait(self, watch: Callable[[], None]) -> None:
         with self._change:
@@ -191,8 +198,7 @@ class Transfer:
         if isinstance(work, PartRead):
             work.run()
         elif is_small(work):
-            assert isinstance(work.reader, BytesReader)
-            data = self.read(work, work.reader, 0, work.size)
+            data = self.read(work, cast(BytesReader, work.reader), 0, work.size)
             self.progress.received(len(data), work.path)
             if len(data) != work.size:
                 why = f"it has {len(data):,} bytes now, {work.size:,} were listed"
@@ -256,7 +262,7 @@ class Transfer:
         began = time.perf_counter()
         mtime = self.volume.place(entry.path, data, entry.executable)
         self._place_time += (time.perf_counter() - began - self._place_time) / 8
-        row = Row(entry.path, len(data), str(actual or ""), entry.version, mtime)
+        row = Row(entry.path, len(data), str(actual or ""), entry.version, mtime, executable=entry.executable)
         self.placed(row, verified=stated is not None)
 
     def placed(self, row: Row, verified: bool) -> None:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pycurl
@@ -207,18 +207,24 @@ class Client:
             error.why = f"{error.why}, after {seconds:g} s without progress (--retry-budget)"
         return error
 
-    def fetch(self, request: Request, doing: str, where: str, body: Wanted = always) -> Response:
+    def fetch(
+        self, request: Request, doing: str, where: str, body: Wanted = always, into: BinaryIO | None = None
+    ) -> Response:
         """One request, retried within the budget; its answer, of whatever status no retry helps against.
 
         Args:
             request: what to send.
             doing, where: for messages.
             body: whether the headers make its body wanted; else the connection is dropped.
+            into: a file that the body of a good answer is written to; without one it is kept in memory.
 
         Raises:
-            DsloadError: no answer came, or one that is larger than LARGEST_PAGE.
+            DsloadError: no answer came, or one that is larger than LARGEST_PAGE and goes to no file.
+            OSError: the file cannot be written.
         """
-        return next(self.fetch_all([request], doing, where, body))
+        fetch = _Fetch(self, request, doing, where, body, into)
+        self.submit(fetch)
+        return fetch.result()
 
     def fetch_all(
         self, requests: Iterable[Request], doing: str, where: str, body: Wanted = always
@@ -276,10 +282,12 @@ class Client:
 class _Fetch(Exchange):
     """An exchange whose answer is kept in memory."""
 
-    def __init__(self, client: Client, request: Request, doing: str, where: str, wanted: Wanted) -> None:
+    def __init__(
+        self, client: Client, request: Request, doing: str, where: str, wanted: Wanted, file: BinaryIO | None = None
+    ) -> None:
         super().__init__()
         self._client, self._request, self._doing, self._where = client, request, doing, where
-        self._wanted = wanted
+        self._wanted, self._file = wanted, file
         self._body: list[bytes] = []
         self._size = 0
         self._response: Response | None = None
@@ -293,10 +301,16 @@ class _Fetch(Exchange):
         self._body.clear()
         self._size = 0
         self._response = response
+        if self._file:
+            self._file.seek(0)
+            self._file.truncate()
         if not self._wanted(response):
             raise Abandon
 
     def write(self, chunk: bytes) -> None:
+        if self._file:
+            self._file.write(chunk)
+            return
         self._size += len(chunk)
         if self._size > LARGEST_PAGE:
             why = f"the server answers with a page of more than {LARGEST_PAGE >> 20} MiB, too large for a listing"
@@ -393,7 +407,7 @@ class _Loop(threading.Thread):
     def _finish(self, curl: pycurl.Curl, number: int, message: str) -> None:
         self._multi.remove_handle(curl)
         lane = self._running[curl]
-        if lane.follow():
+        if lane.goes_on(number):
             self._multi.add_handle(curl)
             return
         del self._running[curl]
@@ -409,7 +423,7 @@ class _Answer:
     url: str
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    error_body: list[bytes] = field(default_factory=list)
+    body: list[bytes] = field(default_factory=list)  # of an error, or of what tells where to go on
 
 
 class _Lane:
@@ -456,6 +470,10 @@ class _Lane:
                 curl.setopt(pycurl.PROXY_CAINFO, ca)
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
+        elif request.method == "POST":
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))
+            curl.setopt(pycurl.COPYPOSTFIELDS, request.body)
         else:
             curl.setopt(pycurl.HTTPGET, 1)
         headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
@@ -473,6 +491,8 @@ class _Lane:
                 curl.unsetopt(option)
             self._signed = False
         headers.append("Accept-Encoding: identity")
+        if request.body:
+            headers.append("Expect:")
         curl.setopt(pycurl.HTTPHEADER, [header.encode("utf-8", "surrogateescape") for header in headers])
 
     def _on_header(self, line: bytes) -> int | None:
@@ -495,6 +515,9 @@ class _Lane:
         if answer.status >= 300:
             self._sink = self._keep_error
             return None
+        if self._request.then:
+            self._sink = self._keep_page
+            return None
         try:
             self._exchange.begin(Response(answer.url, answer.status, answer.headers, redirected=self._redirected))
         except Exception as error:  # pycurl would print it; finish() hands it on
@@ -515,17 +538,36 @@ class _Lane:
         pass
 
     def _keep_error(self, chunk: bytes) -> None:
-        body = self._answer.error_body
+        body = self._answer.body
         if sum(map(len, body)) < ERROR_BODY:
             body.append(chunk)
 
-    def follow(self) -> bool:
-        """Send the request on where the answer is a redirect, its body whole or not; headers and keys stay with their
-        host.
+    def _keep_page(self, chunk: bytes) -> None:
+        self._answer.body.append(chunk)
+        if sum(map(len, self._answer.body)) > LARGEST_PAGE:
+            raise IntegrityError("asking", self._answer.url, f"it answers with more than {LARGEST_PAGE >> 20} MiB")
+
+    def goes_on(self, number: int) -> bool:
+        """Whether another request was sent: where the answer is a redirect, its body whole or not, or where it tells
+        what to ask for then.
         """
-        location = self._answer.headers.get("location")
-        if self._answer.status not in (301, 302, 303, 307, 308) or not location:
+        answer = self._answer
+        if location := answer.headers.get("location") if answer.status in _REDIRECTS else "":
+            return self._follow(location)
+        if not (self._request.then and 200 <= answer.status < 300 and number == 0 and self._error is None):
             return False
+        try:
+            body = b"".join(answer.body)
+            self._request = self._request.then(Response(answer.url, answer.status, answer.headers, body))
+            self._redirected, self._hops = False, 0
+            self._send(self._request)
+        except Exception as error:  # finish() hands it on
+            self._error = error
+            return False
+        return True
+
+    def _follow(self, location: str) -> bool:
+        """Send the request on to where a redirect leads; headers and keys stay with their host."""
         self._hops += 1
         target = _target(self._answer.url, location)
         url = stand_in(target, self._request.mirrors)
@@ -550,7 +592,7 @@ class _Lane:
         else:
             self._redirected = True
             kept = {name: value for name, value in sent.headers.items() if name.lower() in _NEUTRAL}
-            self._request = Request(url, sent.method, kept, mirrors=sent.mirrors)
+            self._request = Request(url, sent.method, kept, None, sent.mirrors, sent.body, sent.then)
         self._send(self._request)
 
     def finish(self, number: int, message: str) -> None:
@@ -573,14 +615,15 @@ class _Lane:
         elif number and answer.status < 300:
             exchange.failed(Failure(message or f"libcurl error {number}", curl=number))
         elif answer.status >= 300:
-            body = b"".join(answer.error_body)[:ERROR_BODY]
+            body = b"".join(answer.body)[:ERROR_BODY]
             response = Response(answer.url, answer.status, answer.headers, body, self._redirected)
             exchange.failed(Failure(f"the server answered {status_text(answer.status)}", response=response))
         else:
             exchange.end()
 
 
-_NEUTRAL = frozenset({"range", "if-range", "accept"})
+_NEUTRAL = frozenset({"range", "if-range", "accept", "content-type", "git-protocol"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def ends_itself(response: Response) -> bool:

@@ -21,6 +21,7 @@ from dsload.errors import (
 from dsload.listing import Response
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
+EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host says to a URL that was signed too long ago
 
 _RETRY_CURL = frozenset(
     {

@@ -1,11 +1,12 @@
 """A small file: one request, held in memory, verified and put in place whole."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dsload.errors import ChangedError
 from dsload.listing import Entry, Request, Response
 from dsload.transfer.http import Abandon, Exchange, ends_itself
-from dsload.transfer.retry import Failure
+from dsload.transfer.retry import EXPIRED, Failure
 
 if TYPE_CHECKING:
     from dsload.transfer.engine import Transfer
@@ -16,7 +17,9 @@ SMALL = 1 << 20  # bytes; what is larger is read in parts, with a partial file o
 class SmallGet(Exchange):
     """The GET of a small file."""
 
-    __slots__ = ("_chunks", "_entry", "_got", "_refetch", "_response", "_transfer")
+    __slots__ = (
+        "_asked_anew", "_chunks", "_entry", "_got", "_refetch", "_refused", "_response", "_transfer",
+    )  # fmt: skip
 
     def __init__(self, transfer: "Transfer", entry: Entry, refetch: bool = False) -> None:
         super().__init__()
@@ -24,9 +27,13 @@ class SmallGet(Exchange):
         self._chunks: list[bytes] = []
         self._got = 0
         self._response: Response | None = None
+        self._refused: Callable[[], None] | None = None
+        self._asked_anew = False
 
     def request(self) -> Request:
-        return self._entry.reader.request(self._entry)  # type: ignore[union-attr]
+        request = self._entry.reader.request(self._entry)  # type: ignore[union-attr]
+        self._refused = request.refused
+        return request
 
     def begin(self, response: Response) -> None:
         self._chunks, self._got, self._response = [], 0, response
@@ -64,7 +71,11 @@ class SmallGet(Exchange):
             return
         transfer.progress.received(self._got, self._entry.path)
         self._got = 0
-        if error := transfer.client.retry(self, failure, "downloading", transfer.where(self._entry)):
+        if self._refused and failure.response and failure.response.status in EXPIRED and not self._asked_anew:
+            self._asked_anew = True
+            self._refused()
+            transfer.queue_gets([self])
+        elif error := transfer.client.retry(self, failure, "downloading", transfer.where(self._entry)):
             transfer.fail(transfer.explain(self._entry, failure) or error)
 
     def broke(self, error: Exception) -> None:

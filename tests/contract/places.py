@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fsspec
 
+from tests import repositories as git
 from tests.servers.hub import Repo
 from tests.servers.s3 import S3
 
@@ -115,6 +116,41 @@ class Repository:
 
     def remove(self, path: str) -> None:
         self.repo.remove(path)
+
+
+class GitRepository:
+    """A git repository on a server; what has changed is committed when its URI is asked for."""
+
+    secrets = NO_SECRETS
+
+    def __init__(self, work: Path, bare: Path, uri: str, options: Mapping[str, str] | None = None) -> None:
+        self._work, self._bare, self._uri = git.Repository.make(work), bare, uri
+        self.options = options or {}
+        self._files: dict[str, bytes | git.Executable | None] = {}
+        self._removed = False
+
+    @property
+    def uri(self) -> str:
+        if self._files or self._removed:
+            self._work.commit(self._files)
+            if self._bare.exists():
+                self._work.push(self._bare)
+            else:
+                self._work.bare(self._bare)
+            self._files.clear()
+            self._removed = False
+        return self._uri
+
+    def put(self, path: str, data: bytes, executable: bool = False) -> None:
+        self._files[path] = git.Executable(data) if executable else data
+
+    def make_folder(self, path: str) -> None:
+        """Git keeps no empty folder."""
+
+    def remove(self, path: str) -> None:
+        """With the folders that this leaves empty, as another file may want the name."""
+        self._work.git("rm", "--quiet", "--", path)
+        self._removed = True
 
 
 def write_secrets(directory: Path, **values: str) -> Path:

@@ -1,0 +1,1 @@
+"""GIT: one commit of a repository, with Git LFS and submodules."""

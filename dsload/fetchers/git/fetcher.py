@@ -1,0 +1,253 @@
+"""GIT: a branch, tag or commit becomes one commit, its tree a listing; nothing but the working tree is loaded."""
+
+import io
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from dulwich.config import ConfigFile, parse_submodules
+
+from dsload.errors import DsloadError, NotFoundError, UsageError
+from dsload.fetchers.base import Context
+from dsload.fetchers.git.dotgit import dot_git
+from dsload.fetchers.git.lfs import make_reader
+from dsload.fetchers.git.location import Location, parse_location
+from dsload.fetchers.git.remote import Remote, Unadvertised
+from dsload.fetchers.git.store import Store
+from dsload.fetchers.git.tree import Blobs, Tree, make_entries, read_tree
+from dsload.listing import Entry, Listing
+from dsload.secrets import Secrets
+from dsload.source import Source
+
+log = logging.getLogger(__name__)
+logging.getLogger("dulwich").addHandler(logging.NullHandler())  # else its warnings go to stderr
+
+_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHORT = re.compile(r"[0-9a-f]{4,63}")
+_EVERYTHING = ("HEAD", "refs/heads/", "refs/tags/")
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+_DEEPEST = 10  # submodules in each other
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What of a repository is wanted.
+
+    Args:
+        branch: branch or tag, or a ref in full such as refs/pull/7/head; "" for HEAD.
+        commit: its id, in full or abbreviated; "" for the branch's.
+        depth: commits of history that keepGit keeps; 0 for all.
+        submodules: how deep.
+        lfs: whether LFS objects are loaded rather than their pointers.
+        keep: whether `.git` is loaded too.
+    """
+
+    branch: str = ""
+    commit: str = ""
+    depth: int = 1
+    submodules: int = 0
+    lfs: bool = True
+    keep: bool = False
+
+
+def read_wish(options: Mapping[str, str]) -> Wish:
+    """Read the options. Raises UsageError where one is wrong."""
+    commit = options.get("commit", "").lower()
+    if commit and not (_FULL.fullmatch(commit) or _SHORT.fullmatch(commit)):
+        fix = "give a branch or tag by option branch"
+        raise UsageError("reading", "option commit", f"{commit!r} is no commit id", fix)
+    depth = options.get("depth", "") or "1"
+    if not depth.isdecimal():
+        raise UsageError("reading", "option depth", f"{depth!r} is no number", "0 stands for the whole history")
+    submodules = options.get("submodules", "").lower()
+    levels = _DEEPEST if submodules == "recursive" else int(_flag("submodules", submodules, "true, false or recursive"))
+    return Wish(
+        options.get("branch", ""), commit, int(depth), levels,
+        lfs=_flag("lfs", options.get("lfs", "true")), keep=_flag("keepGit", options.get("keepGit", "false")),
+    )  # fmt: skip
+
+
+def _flag(name: str, value: str, known: str = "true or false") -> bool:
+    if value.lower() not in (*_TRUE, *_FALSE):
+        raise UsageError("reading", f"option {name}", f"{value!r} is not {known}")
+    return value.lower() in _TRUE
+
+
+class Git:
+    """The GIT fetcher."""
+
+    def __init__(self, source: Source, context: Context) -> None:
+        self._where, self._context = str(source), context
+        self._location = parse_location(source.uri.partition("?")[0])
+        self._wish = read_wish(source.options)
+
+    def list(self) -> Listing:
+        """The working tree of one commit."""
+        wish = self._wish
+        remote = self._remote(self._location, self._context.secrets, self._where)
+        ref, commit = resolve(remote, wish)
+        loaded = self._context.loaded(commit)
+        if loaded is not None:
+            return Listing(loaded, commit)
+        store = get_commit(remote, commit, wish)
+        entries = list(self._checkout(remote, store, commit, ref, "", wish.submodules))
+        if wish.keep:
+            entries += dot_git(store, commit, ref, remote.location)
+        return Listing(entries, commit)
+
+    def _remote(self, location: Location, secrets: Secrets, where: str) -> Remote:
+        return Remote(location, secrets, self._context.client, where)
+
+    def _checkout(
+        self, remote: Remote, store: Store, commit: str, ref: str, prefix: str, levels: int
+    ) -> Iterator[Entry]:
+        """The entries of a commit, and of its submodules."""
+        tree = read_tree(store, store.commit(commit).tree)
+        secrets, client = self._secrets_for(remote.location), self._context.client
+        config = _content(store, tree, b".lfsconfig")
+        lfs = make_reader(remote, config, ref, secrets, client) if self._wish.lfs else None
+        yield from make_entries(tree, store, prefix, lfs)
+        known = _submodules(_content(store, tree, b".gitmodules"), remote.where)
+        for path, id in tree.submodules:
+            below = prefix + os.fsdecode(path)
+            url, update = known.get(path, ("", ""))
+            if not levels or update == "none":
+                yield Entry(below, 0, id, Blobs(store), directory=True)
+                continue
+            if not url:
+                why = f"{below} is a submodule, and .gitmodules does not say where it comes from"
+                raise NotFoundError("listing", remote.where, why, "mend the commit, or leave submodules out")
+            yield from self._submodule(remote, url, below, id, levels)
+
+    def _submodule(self, remote: Remote, url: str, path: str, commit: str, levels: int) -> Iterator[Entry]:
+        where = f"the submodule {path} of {self._where}"
+        location = _locate(remote.location, url, where)
+        inner = self._remote(location, self._secrets_for(location), where)
+        store = get_commit(inner, commit, Wish(commit=commit))
+        yield from self._checkout(inner, store, commit, "", f"{path}/", levels - 1)
+
+    def _secrets_for(self, location: Location) -> Secrets:
+        """The secrets, where they are for this server."""
+        secrets = self._context.secrets
+        if location.same_site(self._location) or location == self._location:
+            return secrets
+        return Secrets(ca_crt=secrets.ca_crt, known_hosts=secrets.known_hosts)
+
+
+def resolve(remote: Remote, wish: Wish) -> tuple[str, str]:
+    """The ref that is wanted, in full ("" for none), and the commit.
+
+    Raises:
+        NotFoundError: there is none.
+        UsageError: an abbreviated commit id stands for several.
+    """
+    if _FULL.fullmatch(wish.commit):
+        return "", wish.commit
+    if wish.commit:
+        return "", _expand(remote, wish.commit)
+    names = _ref_names(wish.branch)
+    refs = remote.refs(names)
+    for name in names:
+        if commit := refs.get(f"{name}^{{}}") or refs.get(name, ""):
+            return remote.head if name == "HEAD" else name, commit
+    raise _no_branch(remote, wish.branch)
+
+
+def _ref_names(branch: str) -> list[str]:
+    if not branch:
+        return ["HEAD"]
+    if branch.startswith("refs/"):
+        return [branch]
+    return [f"refs/heads/{branch}", f"refs/tags/{branch}"]
+
+
+def _no_branch(remote: Remote, branch: str) -> NotFoundError:
+    if not branch:
+        why = "it has no HEAD: it is empty, or its HEAD names a branch that is not there"
+        return NotFoundError("resolving", remote.where, why, "give option branch")
+    known = [name.split("/", 2)[2] for name in remote.refs(_EVERYTHING[1:]) if not name.endswith("^{}")]
+    close = get_close_matches(branch, known, 3) or sorted(known)[:5]
+    has = f"it has {', '.join(close)}" if close else "it is empty"
+    return NotFoundError("resolving", remote.where, f"there is no branch or tag {branch!r}", has)
+
+
+def _expand(remote: Remote, short: str) -> str:
+    """The full id of an abbreviated one, for which all of the history has to be known."""
+    log.info("%s: looking for the commit %s in all branches and tags; a full id would spare that", remote.where, short)
+    ids = sorted(set(remote.refs(_EVERYTHING).values()))
+    store = remote.open() or (remote.fetch(ids, 0, commits_only=True) if ids else None)
+    found = store.commits(short) if store else []
+    if len(found) > 1:
+        why = f"{short!r} stands for {len(found)} commits: {', '.join(found[:5])}"
+        raise UsageError("reading", "option commit", why, "give more of it")
+    if not found:
+        why = f"no branch or tag has a commit {short!r}"
+        raise NotFoundError("resolving", remote.where, why, "give the full id")
+    return found[0]
+
+
+def get_commit(remote: Remote, commit: str, wish: Wish) -> Store:
+    """A store that has a commit and its tree. Raises NotFoundError where the server has it not."""
+    store = None if wish.keep else remote.open()
+    try:
+        store = store or remote.fetch([commit], wish.depth if wish.keep else 1)
+        store.commit(commit)
+        return store
+    except (KeyError, Unadvertised) as error:
+        log.info("%s: the server does not give the bare commit %s (%s)", remote.where, commit[:12], error)
+    return _search(remote, commit, wish)
+
+
+def _search(remote: Remote, commit: str, wish: Wish) -> Store:
+    """The branches with all of their history: the one that is named or HEAD first, then all."""
+    refs = remote.refs(_EVERYTHING)
+    first = next((refs[name] for name in _ref_names(wish.branch) if name in refs), "")
+    others = sorted(set(refs.values()) - {first})
+    for ids in ([first] if first else [], others):
+        if ids:
+            store = remote.fetch(ids, 0)
+            try:
+                store.commit(commit)
+                return store
+            except KeyError:
+                continue
+    why = f"no branch or tag has the commit {commit}"
+    raise NotFoundError("resolving", remote.where, why, "check the id, and that it was pushed")
+
+
+def _content(store: Store, tree: Tree, path: bytes) -> bytes:
+    id = tree.find(path)
+    return store.read(id) if id else b""
+
+
+def _submodules(content: bytes, where: str) -> Mapping[bytes, tuple[str, str]]:
+    """Of each submodule's path its URL, and how it is to be updated (gitmodules(5))."""
+    try:
+        config = ConfigFile.from_file(io.BytesIO(content))
+    except ValueError as error:
+        raise UsageError("reading", f".gitmodules of {where}", str(error), "leave submodules out") from error
+    found = {}
+    for path, url, name in parse_submodules(config):
+        try:
+            update = config.get((b"submodule", name), b"update").decode("utf-8", "replace")
+        except KeyError:
+            update = ""
+        found[path.rstrip(b"/")] = (url.decode("utf-8", "surrogateescape"), update)
+    return found
+
+
+def _locate(parent: Location, url: str, where: str) -> Location:
+    """Where a submodule is. A folder of this machine is for a repository that is one itself."""
+    if url.startswith(("./", "../")) or url in (".", ".."):
+        return parent.relative(url)
+    try:
+        location = parse_location(url)
+    except DsloadError as error:
+        raise NotFoundError("listing", where, error.why, "mend .gitmodules, or leave submodules out") from error
+    if location.scheme == "file" and parent.scheme != "file":
+        why = f"its URL is a folder of this machine ({url})"
+        raise NotFoundError("listing", where, why, "mend .gitmodules, or leave submodules out")
+    return location

@@ -1,0 +1,339 @@
+"""Git LFS: who has the objects that pointers name, and reading them by the engine.
+
+https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, docs/api/batch.md, docs/api/server-discovery.md
+"""
+
+import io
+import json
+import logging
+import os
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from dulwich.config import ConfigFile
+
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.fetchers.git.location import Location, parse_location
+from dsload.fetchers.git.login import Login
+from dsload.fetchers.git.remote import Remote
+from dsload.listing import Checksum, Entry, Reader, Request, Response
+from dsload.secrets import Secrets, hide, sensitive
+from dsload.transfer.http import Client
+from dsload.transfer.retry import status_text
+
+log = logging.getLogger(__name__)
+
+MEDIA = "application/vnd.git-lfs+json"
+_BATCH = 100  # objects a request, as git-lfs asks for
+_ABREAST = 8  # requests at a time
+_KEPT = 5_000  # actions kept from before the load; the others are asked for again when their turn comes
+_NAMED = 3  # files that a message names
+_EARLY = 0.9  # of its life after which an action is not used any more
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """How to download one object, for a while.
+
+    Args:
+        href: where from.
+        headers: to send there.
+        until: on the monotonic clock, in seconds.
+    """
+
+    href: str
+    headers: Mapping[str, str] = field(repr=False)
+    until: float = float("inf")
+
+
+def make_reader(remote: Remote, config: bytes, ref: str, secrets: Secrets, client: Client) -> Reader:
+    """What reads the LFS objects of a repository.
+
+    Args:
+        remote: the repository.
+        config: content of its `.lfsconfig`, which may name another server (git-lfs-config(5)).
+        ref: full name of the branch, "" where there is none; some servers want to know it.
+        secrets: the repository's.
+        client: the engine's.
+    """
+    endpoint = _endpoint(remote.location, config)
+    if endpoint.scheme == "file":
+        return LocalObjects(endpoint.path, remote.where)
+    server = _Server(remote, endpoint, secrets, client)
+    return LfsFiles(server, ref, remote.where)
+
+
+def _endpoint(location: Location, config: bytes) -> Location:
+    try:
+        read = ConfigFile.from_file(io.BytesIO(config))
+    except ValueError as error:
+        raise UsageError("reading", ".lfsconfig", str(error), "-o lfs=false leaves LFS alone") from error
+    for section, name in (((b"lfs",), b"url"), ((b"remote", b"origin"), b"lfsurl")):
+        try:
+            return parse_location(read.get(section, name).decode("utf-8", "replace"))
+        except KeyError:
+            continue
+    return location
+
+
+def _api(at: Location, given: bool) -> str:
+    """The URL of the API; of a repository's own server it is derived (docs/api/server-discovery.md)."""
+    if given:
+        return at.url.rstrip("/")
+    path = at.path.strip("/")
+    port = f":{at.port}" if at.scheme in ("http", "https") and at.port not in (80, 443) else ""
+    scheme = at.scheme if at.scheme in ("http", "https") else "https"
+    return f"{scheme}://{at.host}{port}/{path.removesuffix('.git')}.git/info/lfs"
+
+
+class _Server:
+    """An LFS API, and how to log in there."""
+
+    def __init__(self, remote: Remote, endpoint: Location, secrets: Secrets, client: Client) -> None:
+        own = endpoint == remote.location
+        self.client, self.where = client, remote.where
+        self._remote, self._endpoint = remote, endpoint
+        self._url = _api(endpoint, given=not own)
+        here = parse_location(self._url)
+        theirs = secrets if here.same_site(remote.location) else Secrets()
+        http = remote.location.scheme in ("http", "https")
+        self.login = remote.login if own and http else Login(here, theirs, client)
+        self._granted: Action | None = None
+
+    @property
+    def name(self) -> str:
+        """The URL, for messages."""
+        return self._url
+
+    def request(self, body: Mapping[str, Any]) -> Request:
+        """A batch request."""
+        url, headers = self._url, {"Accept": MEDIA, "Content-Type": MEDIA}
+        if self._endpoint.scheme == "ssh":
+            granted = self._authenticate()
+            url, headers = granted.href or url, {**headers, **granted.headers}
+        url = f"{url}/objects/batch"
+        headers = {**self.login.headers(url), **headers}
+        return Request(url, "POST", headers, body=json.dumps(body).encode())
+
+    def _authenticate(self) -> Action:
+        """Where an ssh server sends us, and with what (`git-lfs-authenticate`)."""
+        if self._granted is None or self._granted.until < time.monotonic():
+            path = shlex.quote(self._endpoint.path)
+            status, output, errors = self._remote.command(f"git-lfs-authenticate {path} download")
+            self._granted = Action("", {})
+            if status == 0 and (said := _json_map(output)):
+                self._granted = _read_action(said)
+            else:
+                why = errors.decode("utf-8", "replace").strip() or f"exit status {status}"
+                log.info("%s has no git-lfs-authenticate (%s); asking %s", self._endpoint.host, why, self._url)
+        return self._granted
+
+    def refusal(self, answer: Response) -> DsloadError:
+        """The error that an answer of 300 and more is."""
+        message = _json_map(answer.body).get("message", "")
+        if answer.status in (404, 501) and not message:
+            why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)})"
+            fix = "check lfs.url in .lfsconfig, or keep the pointers by -o lfs=false"
+            return NotFoundError("asking for the LFS objects of", self.where, why, fix)
+        error = self.login.error(answer, "asking for the LFS objects of", self.where)
+        error.why = f"{error.why}: {message}" if message else error.why
+        return error
+
+
+class LfsFiles:
+    """Reads LFS objects over HTTP: asks for the places of many at a time, and again when they have expired."""
+
+    ranges = True
+
+    def __init__(self, server: _Server, ref: str, where: str) -> None:
+        self._server, self._ref, self._where = server, ref, where
+        self._actions: dict[str, Action] = {}
+        self._order: list[Entry] = []
+        self._position: dict[str, int] = {}
+
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Ask where all of them are. Raises NotFoundError or RefusedError that names those that cannot be had."""
+        self._order = list({entry.key: entry for entry in entries}.values())
+        self._position = {entry.key: number for number, entry in enumerate(self._order)}
+        wrong: list[tuple[Entry, DsloadError]] = []
+        waiting = iter(self._order)
+        first = list(islice(waiting, _BATCH))
+        wrong += self._ask(first)  # alone: its answer settles how to log in
+        while batches := [batch for _ in range(_ABREAST) if (batch := list(islice(waiting, _BATCH)))]:
+            requests = [self._request(batch) for batch in batches]
+            doing = "asking for the LFS objects of"
+            for batch, answer in zip(batches, self._server.client.fetch_all(requests, doing, self._where), strict=True):
+                wrong += self._take(batch, answer)
+        if wrong:
+            raise self._summary(wrong)
+
+    def _ask(self, batch: Sequence[Entry]) -> Iterable[tuple[Entry, DsloadError]]:
+        request = self._request(batch)
+        answer = self._server.login.fetch(request, "asking for the LFS objects of", self._where)
+        return self._take(batch, answer)
+
+    def _request(self, batch: Sequence[Entry]) -> Request:
+        objects = [{"oid": entry.key, "size": entry.size} for entry in batch]
+        body: dict[str, Any] = {"operation": "download", "transfers": ["basic"], "objects": objects}
+        if self._ref:
+            body["ref"] = {"name": self._ref}
+        return self._server.request({**body, "hash_algo": "sha256"})
+
+    def _take(self, batch: Sequence[Entry], answer: Response) -> list[tuple[Entry, DsloadError]]:
+        """Note what an answer tells; what it does not give, and why."""
+        if answer.status == 413 and len(batch) > 1:
+            half = len(batch) // 2
+            return [*self._ask(batch[:half]), *self._ask(batch[half:])]
+        if answer.status >= 300:
+            raise self._server.refusal(answer)
+        said = _json_map(answer.body)
+        items = said.get("objects")
+        if not isinstance(items, list) or said.get("transfer", "basic") != "basic":
+            why = f"{self._server.name} does not answer as the batch API does"
+            raise NotFoundError("asking for the LFS objects of", self._where, why, "check lfs.url in .lfsconfig")
+        told = {item.get("oid"): item for item in items if isinstance(item, dict)}
+        wrong = []
+        for entry in batch:
+            item = told.get(entry.key, {})
+            action = item.get("actions", {}).get("download") if isinstance(item.get("actions"), dict) else None
+            if isinstance(action, dict) and isinstance(action.get("href"), str):
+                self._keep(entry.key, action, bool(item.get("authenticated")))
+            else:
+                wrong.append((entry, self._missing(entry, item.get("error"))))
+        return wrong
+
+    def _keep(self, oid: str, said: Mapping[str, Any], authenticated: bool) -> None:
+        action = _read_action(said)
+        if not authenticated and "authorization" not in {name.lower() for name in action.headers}:
+            headers = {**self._server.login.headers(action.href), **action.headers}
+            action = Action(action.href, headers, action.until)
+        if len(self._actions) < _KEPT or oid in self._actions:
+            self._actions[oid] = action
+
+    def _missing(self, entry: Entry, said: Any) -> DsloadError:
+        error = said if isinstance(said, dict) else {}
+        code, message = error.get("code"), str(error.get("message") or "the server does not give it")
+        kind: type[DsloadError] = RefusedError if code in (401, 403) else NotFoundError
+        if code in (408, 429) or (isinstance(code, int) and code >= 500):
+            kind = UnreachableError
+        why = f"{message} ({code})" if code else message
+        return kind("downloading", f"{entry.path} from {self._where}", f"LFS object {entry.key[:12]}: {why}")
+
+    def _summary(self, wrong: Sequence[tuple[Entry, DsloadError]]) -> DsloadError:
+        names = ", ".join(f"{entry.path} ({error.why})" for entry, error in wrong[:_NAMED])
+        more = f" and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
+        count = f"{len(wrong):,} of {len(self._order):,} LFS objects"
+        why = f"{count} cannot be had from {self._server.name}: {names}{more}"
+        fix = "have them pushed there, or exclude the files, or keep the pointers by -o lfs=false"
+        return type(wrong[0][1])("asking for the LFS objects of", self._where, why, fix)
+
+    # Reading
+
+    def request(self, entry: Entry) -> Request:
+        """The GET for an object; where its place is not known any more, the POST that tells it first."""
+        action = self._actions.get(entry.key)
+        if action is None or action.until < time.monotonic():
+            return self._ask_first(entry)
+        return Request(action.href, headers=action.headers, refused=partial(self._forget, entry.key, action))
+
+    def _ask_first(self, entry: Entry) -> Request:
+        """A batch request for this object and the next ones whose places are not known, and then the GET."""
+        start, now = self._position.get(entry.key, 0), time.monotonic()
+        following = (
+            other
+            for other in self._order[start + 1 : start + 10 * _BATCH]
+            if (known := self._actions.get(other.key)) is None or known.until < now
+        )
+        batch = [entry, *islice(following, _BATCH - 1)]
+        request = self._request(batch)
+        then = partial(self._found, entry, batch)
+        return Request(request.url, "POST", request.headers, body=request.body, then=then)
+
+    def _found(self, entry: Entry, batch: Sequence[Entry], answer: Response) -> Request:
+        self._actions.pop(entry.key, None)
+        for other, error in self._take(batch, answer):
+            if other is entry:
+                raise error
+        action = self._actions[entry.key]
+        return Request(action.href, headers=action.headers)
+
+    def _forget(self, oid: str, action: Action) -> None:
+        if self._actions.get(oid) is action:
+            del self._actions[oid]
+
+    def head(self, entry: Entry, part: int = 0) -> Request | None:
+        """None: the pointer states the checksum."""
+        return None
+
+    def stated(self, entry: Entry, response: Response) -> Checksum | None:
+        """None, likewise."""
+        return None
+
+    def explain(self, entry: Entry, response: Response) -> DsloadError | None:
+        """What the storage, or the server that is asked for the place, says."""
+        where, status = f"{entry.path} from {self._where}", status_text(response.status)
+        if response.status in (404, 410):
+            why = f"LFS object {entry.key[:12]} is not where the server says it is ({status})"
+            return NotFoundError("downloading", where, why, "have it pushed there, or exclude the file")
+        if response.status in (401, 403):
+            why = f"the LFS storage refuses a request that the server had just authorized ({status})"
+            return RefusedError("downloading", where, why, "check what stands between, such as a proxy, and the clock")
+        return None
+
+
+class LocalObjects:
+    """Reads LFS objects from the store of a repository that is a folder."""
+
+    def __init__(self, repository: str, where: str) -> None:
+        inner = os.path.join(repository, ".git")
+        self._folder = os.path.join(inner if os.path.isdir(inner) else repository, "lfs", "objects")
+        self._where = where
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Bytes of an object."""
+        oid = entry.key
+        try:
+            with open(os.path.join(self._folder, oid[:2], oid[2:4], oid), "rb") as file:
+                file.seek(start)
+                return file.read(end - start)
+        except OSError as error:
+            why = f"LFS object {oid[:12]} is not in {self._folder} ({error.strerror})"
+            fix = "fetch it there by `git lfs fetch`, or exclude the file"
+            raise NotFoundError("downloading", f"{entry.path} from {self._where}", why, fix) from error
+
+
+def _read_action(said: Mapping[str, Any]) -> Action:
+    """An action of the batch API, or the answer of `git-lfs-authenticate`."""
+    given = said.get("header")
+    headers = {str(name): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
+    for name, value in headers.items():
+        if sensitive(name):
+            hide(value.rpartition(" ")[2])
+    seconds = said.get("expires_in")
+    if not isinstance(seconds, int | float) or not seconds:
+        seconds = _seconds_until(said.get("expires_at"))
+    href = said.get("href")
+    return Action(href.rstrip("/") if isinstance(href, str) else "", headers, time.monotonic() + seconds * _EARLY)
+
+
+def _seconds_until(moment: Any) -> float:
+    """Seconds until a time in ISO 8601; without end where it is none."""
+    try:
+        seconds = datetime.fromisoformat(moment).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return float("inf")
+    return seconds if seconds > -365 * 86_400 else float("inf")  # year 1 is how Go writes none
+
+
+def _json_map(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,229 @@
+"""Git's wire protocol, by dulwich: what refs a server has, and one commit of it.
+
+Smart HTTP goes over the engine's transport (gitprotocol-http(5)), git:// over a socket, ssh over paramiko
+(gitprotocol-pack(5)); all of them in protocol version 2 where the server speaks it (gitprotocol-v2(5)), else 0.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dulwich.client import GitClient, LocalGitClient
+from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
+from dulwich.objects import ObjectID
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.fetchers.git.location import Location
+from dsload.fetchers.git.login import Login
+from dsload.fetchers.git.store import PackStore, Store
+from dsload.fetchers.git.transports import HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
+from dsload.secrets import Secrets
+from dsload.transfer.http import Client
+
+log = logging.getLogger(__name__)
+
+_HEAD = Ref(b"HEAD")
+_SAY = 10.0  # seconds between two lines that tell how much has come
+_REFUSED = ("permission denied", "access denied", "authentication failed", "forbidden", "not authorized")
+
+
+class Unadvertised(Exception):
+    """The server gives no commit that none of its refs names."""
+
+
+class Remote:
+    """A repository on a server.
+
+    Args:
+        location: where.
+        secrets: for it alone.
+        client: the engine's.
+        where: the source's name for messages.
+
+    Attributes:
+        head: the branch that HEAD stands for, in full, as far as refs() was told.
+    """
+
+    def __init__(self, location: Location, secrets: Secrets, client: Client, where: str) -> None:
+        self.location, self.where = location, where
+        self.head = ""
+        self.login = Login(location, secrets, client)
+        self._secrets, self._client = secrets, client
+        self._timeout = client.network.stall_timeout
+        self._http: HttpClient | None = None
+
+    def refs(self, prefixes: Sequence[str]) -> Mapping[str, str]:
+        """The refs below the prefixes and their ids; what an annotated tag stands for under its name and `^{}`.
+
+        Raises:
+            RefusedError, NotFoundError, UnreachableError: as the contract's exit codes say.
+        """
+        if self.location.scheme == "file":
+            with self._repository() as repo:
+                self.head = repo.refs.get_symrefs().get(_HEAD, b"").decode("utf-8", "replace")
+                return {name: id for name, id in _local_refs(repo).items() if name.startswith(tuple(prefixes))}
+        wanted = [prefix.encode() for prefix in prefixes]
+        try:
+            answer = self._call(lambda client: client.get_refs(b"", ref_prefix=wanted))
+        except NoDaemon as error:
+            self._go_by_https(error)
+            return self.refs(prefixes)
+        self.head = answer.symrefs.get(_HEAD, b"").decode("utf-8", "replace")
+        return {name.decode("utf-8", "replace"): sha.decode() for name, sha in answer.refs.items() if sha}
+
+    def fetch(self, ids: Sequence[str], depth: int, commits_only: bool = False) -> Store:
+        """A store in $TMPDIR with commits and all that they need.
+
+        Args:
+            ids: of the commits or tags.
+            depth: how many commits of history, 0 for all.
+            commits_only: whether trees and files may be left out, where the server can do that.
+
+        Raises:
+            Unadvertised: the server does not give one of them.
+            NoSpaceError: $TMPDIR is full.
+        """
+        store = PackStore(self.where)
+        wants, have = [ObjectID(id.encode()) for id in ids], _Nothing()
+        path = self.location.path.encode() if self.location.scheme == "file" else b""
+        log.debug("fetching %s of %s", ids[0] if len(ids) == 1 else f"{len(ids)} branches and tags", self.where)
+
+        def fetch(client: GitClient) -> None:
+            with store.receive() as pack:
+                result = client.fetch_pack(
+                    path, lambda refs, depth=None: wants, have, _Counted(pack.write, self.where),
+                    depth=depth or None, ref_prefix=[b"HEAD"], filter_spec=b"tree:0" if commits_only else None,
+                )  # fmt: skip
+                store.agree(result.object_format, result.new_shallow or have.shallow)
+
+        self._call(fetch)
+        return store
+
+    def open(self) -> Store | None:
+        """The store of a repository that is a folder; None elsewhere."""
+        if self.location.scheme != "file":
+            return None
+        objects = self._repository().object_store
+        return Store(objects, Path(objects.path), self.where)
+
+    def command(self, line: str) -> tuple[int, bytes, bytes]:
+        """Run a command on an ssh server: its exit status, output and errors."""
+        with self._told(), contextlib.closing(self._ssh(line)) as pipe:
+            output = pipe.read(-1)
+            assert pipe.stderr
+            return pipe.status(), output, pipe.stderr.read()
+
+    # Transports
+
+    def _call(self, call: Callable[[GitClient], Any]) -> Any:
+        if self.location.scheme in ("http", "https"):
+            if self._http is None:
+                self._http = HttpClient(self.location.url, self.login, self.where)
+            with self._told():
+                return call(self._http)
+        return self._client.insist(lambda: self._attempt(call))
+
+    def _attempt(self, call: Callable[[GitClient], Any]) -> Any:
+        with self._told():
+            return call(LocalGitClient() if self.location.scheme == "file" else PipeClient(self._service))
+
+    def _service(self, service: str) -> Pipe:
+        at = self.location
+        if at.scheme == "git":
+            return open_tcp(at.host, at.port, service, at.path, self._timeout)
+        quoted = "'" + at.path.replace("'", "'\\''") + "'"  # as git does: some servers take no other form
+        return self._ssh(f"{service} {quoted}", {"GIT_PROTOCOL": "version=2"})
+
+    def _ssh(self, command: str, environment: Mapping[str, str] | None = None) -> Pipe:
+        try:
+            from dsload.fetchers.git.sshpipe import open_ssh
+        except ImportError as error:
+            fix = "pip install 'dsload[ssh]'"
+            raise UsageError("loading", self.where, "the library for ssh is missing (paramiko)", fix) from error
+        return open_ssh(self.location, self._secrets, self._timeout, command, environment or {})
+
+    def _go_by_https(self, error: "NoDaemon") -> None:
+        log.warning("no git daemon answers at %s (%s); trying https", self.location.url, error)
+        self.location = replace(self.location, scheme="https", port=443)
+        self.login = Login(self.location, self._secrets, self._client)
+
+    def _repository(self) -> Repo:
+        try:
+            return Repo(self.location.path)
+        except NotGitRepository as error:
+            why = "there is no repository there"
+            raise NotFoundError("opening", self.where, why, "check the path") from error
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """The one place where dulwich's errors become dsload's."""
+        try:
+            yield
+        except (DsloadError, NoDaemon):
+            raise
+        except HangupException as error:
+            said = b" ".join(error.stderr_lines or []).decode("utf-8", "replace").strip()
+            raise self._meaning(said or "the server ended the conversation", error) from error
+        except GitProtocolError as error:
+            raise self._meaning(str(error), error) from error
+        except (OSError, EOFError) as error:
+            why = f"the connection failed ({error or type(error).__name__})"
+            raise UnreachableError("asking", self.where, why, "run the same command again") from error
+        except (AssertionError, ValueError, KeyError) as error:
+            why = f"the server does not speak git's protocol as dsload does ({error})"
+            raise NotFoundError("asking", self.where, why, "check the URL") from error
+
+    def _meaning(self, said: str, error: Exception) -> Exception:
+        text = said.lower()
+        if "not our ref" in text or "unadvertised object" in text:
+            return Unadvertised(said)
+        if any(word in text for word in _REFUSED) and "not exported" not in text:
+            return RefusedError("asking", self.where, f"the server says: {said}", "check the credentials")
+        if isinstance(error, HangupException) and not error.stderr_lines:
+            return UnreachableError("asking", self.where, said, "run the same command again")
+        return NotFoundError("asking", self.where, f"the server says: {said}", "check the URL")
+
+
+class _Nothing:
+    """What the target has of the repository's history, for the server to leave out."""
+
+    def __init__(self) -> None:
+        self.shallow: set[bytes] = set()
+
+    def __next__(self) -> None:
+        return None
+
+    def ack(self, sha: bytes) -> None:
+        """The server has this too."""
+
+    def nak(self) -> None:
+        """The server has nothing of it."""
+
+
+class _Counted:
+    """Writes what comes, and says now and then how much it is."""
+
+    def __init__(self, write: Callable[[bytes], int], where: str) -> None:
+        self._write, self._where = write, where
+        self._count, self._said = 0, time.monotonic()
+
+    def __call__(self, data: bytes) -> int:
+        self._count += len(data)
+        if time.monotonic() - self._said >= _SAY:
+            self._said = time.monotonic()
+            log.info("%s: %.1f MiB of git objects so far", self._where, self._count / (1 << 20))
+        return self._write(data)
+
+
+def _local_refs(repo: Repo) -> Mapping[str, str]:
+    refs = {name.decode("utf-8", "replace"): sha.decode() for name, sha in repo.get_refs().items()}
+    for name in list(refs):
+        if name.startswith("refs/tags/") and (peeled := repo.get_peeled(Ref(name.encode()))):
+            refs[f"{name}^{{}}"] = peeled.decode()
+    return refs

@@ -1,0 +1,170 @@
+"""How dulwich's clients reach a server: over the engine's HTTP, or over a pipe of bytes."""
+
+import contextlib
+import io
+import select
+import socket
+import tempfile
+from collections.abc import Callable
+from typing import IO, Any, BinaryIO, Protocol
+
+from dulwich.client import AbstractHttpGitClient, FetchPackResult, TraditionalGitClient
+from dulwich.protocol import Protocol as Lines
+
+from dsload.errors import NotFoundError
+from dsload.fetchers.git.login import Login
+from dsload.listing import Request, Response
+
+
+class NoDaemon(Exception):
+    """Nobody listens where a git daemon would."""
+
+
+class Pipe(Protocol):
+    """A conversation with `git-upload-pack`."""
+
+    stderr: IO[bytes] | None
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, fewer at the end; all with -1."""
+
+    def write(self, data: bytes) -> int:
+        """Send all of it; how much that is."""
+
+    def ready(self) -> bool:
+        """Whether there is something to read."""
+
+    def status(self) -> int:
+        """The exit status of what ran at the other end."""
+
+    def close(self) -> None:
+        """End it."""
+
+
+class PipeClient(TraditionalGitClient):
+    """Dulwich's client over pipes.
+
+    Args:
+        open_pipe: starts a service, such as `git-upload-pack`.
+    """
+
+    def __init__(self, open_pipe: Callable[[str], Pipe]) -> None:
+        super().__init__(thin_packs=False)
+        self._open = open_pipe
+
+    def _connect(self, cmd: bytes, path: Any, protocol_version: int | None = None) -> tuple[Any, Any, Any]:
+        pipe = self._open(f"git-{cmd.decode()}")
+        return Lines(pipe.read, pipe.write, pipe.close), pipe.ready, pipe.stderr
+
+
+class HttpClient(AbstractHttpGitClient):
+    """Dulwich's client over the engine's transport.
+
+    Args:
+        url: of the repository.
+        login: sends the requests.
+        where: the source's name for messages.
+    """
+
+    def __init__(self, url: str, login: Login, where: str) -> None:
+        super().__init__(url, thin_packs=False)
+        self._login, self._where = login, where
+        self._discovered: Any = None
+        self._fetches = False
+
+    def fetch_pack(self, *arguments: Any, **options: Any) -> FetchPackResult:
+        """Fetch, with what is known of the server from before."""
+        self._fetches = True
+        try:
+            return super().fetch_pack(*arguments, **options)
+        finally:
+            self._fetches = False
+
+    def _discover_references(
+        self, service: bytes, base_url: str, protocol_version: int | None = None, ref_prefix: Any = None
+    ) -> Any:
+        if self._discovered is None or not self._fetches:
+            self._discovered = super()._discover_references(service, base_url, protocol_version, ref_prefix)
+        return self._discovered
+
+    def _http_request(
+        self, url: str, headers: dict[str, str] | None = None, data: Any = None, raise_for_status: bool = True
+    ) -> tuple[Any, Callable[[int], bytes]]:
+        body = data if isinstance(data, bytes) else b"".join(data or ())
+        kept = {name: value for name, value in (headers or {}).items() if name != "Content-Length"}
+        request = Request(url, "GET" if data is None else "POST", kept, body=body)
+        pack = tempfile.TemporaryFile() if self._fetches and body else None  # noqa: SIM115  # closed with the page
+        answer = self._login.fetch(request, "asking", self._where, into=pack)
+        if answer.status >= 300:
+            raise self._login.error(answer, "asking", self._where)
+        page = _Page(answer, url)
+        if not page.content_type.startswith("application/x-git-"):
+            why = f"{site_name(answer.url)} answers with {page.content_type or 'no type'}, as no git server does"
+            raise NotFoundError("asking", self._where, why, "check the URL, and that the server speaks smart HTTP")
+        file: BinaryIO = pack or io.BytesIO(answer.body)
+        file.seek(0)
+        page.close = file.close  # type: ignore[method-assign]
+        return page, file.read
+
+
+def site_name(url: str) -> str:
+    """Host and port of a URL, for messages."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+
+class _Page:
+    """An answer as dulwich looks at it."""
+
+    def __init__(self, answer: Response, url: str) -> None:
+        self.status = answer.status
+        self.content_type = answer.headers.get("content-type", "")
+        self.redirect_location = answer.url if answer.url != url else ""
+
+    def close(self) -> None:
+        """Let go of the body."""
+
+
+def open_tcp(host: str, port: int, service: str, path: str, timeout: float) -> Pipe:
+    """Ask a git daemon (git-daemon(1)) for a service.
+
+    Args:
+        timeout: seconds that it may be silent.
+
+    Raises:
+        NoDaemon: there is none.
+    """
+    try:
+        connection = socket.create_connection((host, port), timeout)
+    except OSError as error:
+        raise NoDaemon(error.strerror or str(error)) from error
+    pipe = _Tcp(connection)
+    line = f"{service} {path}\0host={host}:{port}\0\0version=2\0".encode()
+    pipe.write(b"%04x" % (len(line) + 4) + line)
+    return pipe
+
+
+class _Tcp:
+    """A conversation over a socket."""
+
+    stderr: IO[bytes] | None = None
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._reader = connection.makefile("rb")
+
+    def read(self, size: int) -> bytes:
+        return self._reader.read(size)
+
+    def write(self, data: bytes) -> int:
+        self._connection.sendall(data)
+        return len(data)
+
+    def ready(self) -> bool:
+        return bool(select.select([self._connection], [], [], 0)[0])
+
+    def status(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        with contextlib.closing(self._connection):
+            self._reader.close()

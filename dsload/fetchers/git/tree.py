@@ -1,0 +1,188 @@
+"""A commit's tree as entries: files, executables, symlinks, LFS pointers, and where submodules go."""
+
+import io
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from dulwich.attrs import GitAttributes, compile_gitattributes_patterns, parse_git_attributes
+from dulwich.index import validate_path_element_default, validate_path_element_hfs, validate_path_element_ntfs
+from dulwich.lfs import LFSPointer
+from dulwich.objects import ObjectID
+
+from dsload.errors import UnsafePathError
+from dsload.fetchers.git.store import Store
+from dsload.listing import Checksum, Entry, Reader
+
+log = logging.getLogger(__name__)
+
+_POINTER = 1024  # bytes; what is larger is no LFS pointer
+_DEEPEST = 1000  # folders in each other
+_LINK, _SUBMODULE = 0o120000, 0o160000
+_ATTRIBUTES = b".gitattributes"
+_KINDS = {"sha1": "gitblob", "sha256": "gitblob256"}
+
+
+@dataclass(slots=True)
+class Tree:
+    """What a commit holds.
+
+    Args:
+        files: path, whether executable, id of the content.
+        links: path and id of the blob that holds the target.
+        submodules: path and commit.
+        attributes: folder and id of its `.gitattributes`.
+    """
+
+    files: list[tuple[bytes, bool, str]] = field(default_factory=list)
+    links: list[tuple[bytes, str]] = field(default_factory=list)
+    submodules: list[tuple[bytes, str]] = field(default_factory=list)
+    attributes: dict[bytes, str] = field(default_factory=dict)
+
+    def find(self, path: bytes) -> str:
+        """The id of a file, "" where there is none of this name."""
+        return next((id for name, _, id in self.files if name == path), "")
+
+
+def read_tree(store: Store, root: ObjectID) -> Tree:
+    """Walk a tree.
+
+    Raises:
+        UnsafePathError: a name that git would not check out either.
+        IntegrityError: a part of it is missing.
+    """
+    tree = Tree()
+    waiting = [(b"", root)]
+    while waiting:
+        folder, id = waiting.pop()
+        for item in store.tree(id):
+            _check_name(item.path, folder, store.where)
+            path, sha = folder + item.path, item.sha
+            if stat.S_ISDIR(item.mode):
+                if path.count(b"/") > _DEEPEST:
+                    why = f"it has more than {_DEEPEST} folders in each other"
+                    raise UnsafePathError("reading", store.where, why, "load another source")
+                waiting.append((path + b"/", sha))
+            elif stat.S_IFMT(item.mode) == _SUBMODULE:
+                tree.submodules.append((path, sha.decode()))
+            elif stat.S_IFMT(item.mode) == _LINK:
+                tree.links.append((path, sha.decode()))
+            else:
+                if item.path == _ATTRIBUTES:
+                    tree.attributes[folder.rstrip(b"/")] = sha.decode()
+                tree.files.append((path, bool(item.mode & 0o111), sha.decode()))
+    return tree
+
+
+def _check_name(name: bytes, folder: bytes, where: str) -> None:
+    good = name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
+    if good and (name[:1] in b".gG" or not name.isascii()):  # else it is no spelling of .git
+        good = validate_path_element_default(name) and validate_path_element_ntfs(name)
+        good = good and (not _is_utf8(name) or validate_path_element_hfs(name))
+    if not good:
+        why = "git does not check out such a name either"
+        path = (folder + name).decode("utf-8", "backslashreplace")
+        raise UnsafePathError("checking the listing's name", repr(path), why, f"mend the commit in {where}")
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None) -> list[Entry]:
+    """Entries for the files and symlinks of a tree.
+
+    Args:
+        tree: as read_tree() read it.
+        store: has its objects.
+        prefix: put before each path, with `/` at its end.
+        lfs: reads LFS objects; None keeps the pointers as they are.
+    """
+    blobs, algorithm = Blobs(store), _KINDS[store.format]
+    managed = _lfs_filter(tree, store) if lfs else None
+    entries, pointers = [], 0
+    for name, executable, id in tree.files:
+        path, size = prefix + os.fsdecode(name), store.size(id)
+        if managed and lfs and size < _POINTER and (pointer := _read_pointer(store.read(id))):
+            if managed(name):
+                checksum = Checksum("sha256", pointer.oid)
+                entries.append(Entry(path, pointer.size, pointer.oid, lfs, pointer.oid, checksum, executable))
+                continue
+            pointers += 1
+        entries.append(Entry(path, size, id, blobs, id, Checksum(algorithm, id), executable))
+    if pointers:
+        log.warning("%s: %d files look like LFS pointers, but no .gitattributes says so: kept", store.where, pointers)
+    for name, id in tree.links:
+        path, target = prefix + os.fsdecode(name), os.fsdecode(store.read(id))
+        entries.append(Entry(path, 0, id, blobs, id, symlink=target))
+    return entries
+
+
+def _read_pointer(content: bytes) -> LFSPointer | None:
+    pointer = LFSPointer.from_bytes(content) if content.startswith(b"version ") else None
+    return pointer if pointer is not None and pointer.is_valid_oid() else None
+
+
+def _lfs_filter(tree: Tree, store: Store) -> Callable[[bytes], bool]:
+    """Whether `.gitattributes` files give a path to LFS (gitattributes(5))."""
+    patterns = {}
+    for folder, id in tree.attributes.items():
+        lines = parse_git_attributes(io.BytesIO(store.read(id)))
+        patterns[folder] = compile_gitattributes_patterns(lines, base=folder)
+    attributes = GitAttributes(patterns.get(b"", []), directory_loader=lambda folder: patterns.get(folder, []))
+    return lambda path: attributes.match_path(path).get(b"filter") == b"lfs"
+
+
+class Blobs:
+    """Reads git's own objects; a large one that lies whole in a pack is never held whole. One that is read in order is
+    inflated once.
+    """
+
+    waits = False
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open: dict[str, _Cursor] = {}
+        self._lock = threading.Lock()
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Bytes of a blob."""
+        if start == 0 and end >= entry.size:
+            return self._store.read(entry.key)
+        with self._lock:
+            cursor = self._open.pop(entry.path, None)
+        if cursor is None or cursor.position != start:
+            cursor = _Cursor(self._store.chunks(entry.key), start)
+        data = cursor.take(end - start)
+        if cursor.position < entry.size:
+            with self._lock:
+                self._open[entry.path] = cursor
+        return data
+
+
+class _Cursor:
+    """A place in content that comes bit by bit."""
+
+    def __init__(self, chunks: Iterator[bytes], start: int) -> None:
+        self._chunks, self._held, self.position = chunks, b"", 0
+        while self.position < start and self.take(min(start - self.position, 1 << 20)):
+            pass
+
+    def take(self, size: int) -> bytes:
+        """The next bytes, fewer at the end."""
+        parts = [self._held]
+        have = len(self._held)
+        while have < size and (chunk := next(self._chunks, None)) is not None:
+            parts.append(chunk)
+            have += len(chunk)
+        data = b"".join(parts)
+        data, self._held = data[:size], data[size:]
+        self.position += len(data)
+        return data
