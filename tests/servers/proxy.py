@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from tests.servers.orders import basic
@@ -16,9 +17,14 @@ class Proxy(LoopbackServer):
     Args:
         auth: user and password that Proxy-Authorization must carry, else 407.
         hosts: names that it takes for 127.0.0.1, such as ``models.example``; other names are resolved.
+        ports: those that it takes for others, such as 443.
     """
 
-    def __init__(self, *, auth: tuple[str, str] | None = None, hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, *, auth: tuple[str, str] | None = None, hosts: frozenset[str] = frozenset(),
+        ports: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        self.ports = ports or {}
         self.authorization = basic(*auth) if auth else None
         self.hosts = hosts
         self._requests: list[Request] = []
@@ -43,7 +49,8 @@ class Proxy(LoopbackServer):
         url = urlsplit(request.target if "://" in request.target else f"//{request.target}")
         host = LOOPBACK if url.hostname in self.hosts else url.hostname
         try:
-            upstream = socket.create_connection((host or "", url.port or 80), timeout=30)
+            port = url.port or 80
+            upstream = socket.create_connection((host or "", self.ports.get(port, port)), timeout=30)
         except OSError:
             _refuse(connection, request, 502)
             return

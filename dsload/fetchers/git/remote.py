@@ -185,7 +185,8 @@ class Remote:
             return Unadvertised(said)
         if any(word in text for word in _REFUSED) and "not exported" not in text:
             return RefusedError("asking", self.where, f"the server says: {said}", "check the credentials")
-        if isinstance(error, HangupException) and not error.stderr_lines:
+        hung_up = isinstance(error, HangupException) and not error.stderr_lines
+        if hung_up or isinstance(error.__cause__, OSError):
             return UnreachableError("asking", self.where, said, "run the same command again")
         return NotFoundError("asking", self.where, f"the server says: {said}", "check the URL")
 

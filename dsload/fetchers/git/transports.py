@@ -9,11 +9,14 @@ from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Protocol
 
 from dulwich.client import AbstractHttpGitClient, FetchPackResult, TraditionalGitClient
+from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol as Lines
 
 from dsload.errors import NotFoundError
 from dsload.fetchers.git.login import Login
 from dsload.listing import Request, Response
+
+_LENGTH = 4  # hex digits that a line of the protocol begins with
 
 
 class NoDaemon(Exception):
@@ -54,7 +57,21 @@ class PipeClient(TraditionalGitClient):
 
     def _connect(self, cmd: bytes, path: Any, protocol_version: int | None = None) -> tuple[Any, Any, Any]:
         pipe = self._open(f"git-{cmd.decode()}")
-        return Lines(pipe.read, pipe.write, pipe.close), pipe.ready, pipe.stderr
+        return _Lines(pipe.read, pipe.write, pipe.close), pipe.ready, pipe.stderr
+
+
+class _Lines(Lines):
+    """Lines of the protocol, and what the server says in place of them (gitprotocol-pack(5), "error-line")."""
+
+    def read_pkt_line(self) -> bytes | None:
+        line = super().read_pkt_line()
+        _check_line(line or b"")
+        return line
+
+
+def _check_line(line: bytes) -> None:
+    if line.startswith(b"ERR "):
+        raise GitProtocolError(line[4:].decode("utf-8", "replace").strip())
 
 
 class HttpClient(AbstractHttpGitClient):
@@ -102,6 +119,8 @@ class HttpClient(AbstractHttpGitClient):
             why = f"{site_name(answer.url)} answers with {page.content_type or 'no type'}, as no git server does"
             raise NotFoundError("asking", self._where, why, "check the URL, and that the server speaks smart HTTP")
         file: BinaryIO = pack or io.BytesIO(answer.body)
+        file.seek(_LENGTH)
+        _check_line(file.readline(1000))
         file.seek(0)
         page.close = file.close  # type: ignore[method-assign]
         return page, file.read
