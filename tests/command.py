@@ -66,6 +66,12 @@ def run(
     return Result(done.returncode, done.stdout, done.stderr)
 
 
+def ended(child: "subprocess.Popen[str]") -> Result:
+    """Wait for a child of start()."""
+    out, err = child.communicate(timeout=120)
+    return Result(child.returncode, out, err)
+
+
 def start(*arguments: object, env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
     """Start ``dsload``; the caller waits for it."""
     return subprocess.Popen(

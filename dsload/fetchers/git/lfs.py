@@ -137,8 +137,9 @@ class _Server:
     def refusal(self, answer: Response) -> DsloadError:
         """The error that an answer of 300 and more is."""
         message = _json_map(answer.body).get("message", "")
-        if answer.status in (404, 501) and not message:
-            why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)})"
+        if answer.status in (404, 501):
+            said = f": {message}" if message else ""
+            why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)}{said})"
             fix = "check lfs.url in .lfsconfig, or keep the pointers by -o lfs=false"
             return NotFoundError("asking for the LFS objects of", self.where, why, fix)
         error = self.login.error(answer, "asking for the LFS objects of", self.where)

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 from dsload.errors import UsageError
 from dsload.secrets import hide, public_uri
 
-_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<path>[^\s].*)")
+_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<path>[^:\s].*)")
 _PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418, "file": 0}
 _WEB = ("http", "https")
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from dulwich.errors import ChecksumMismatch, ObjectFormatException
 from dulwich.object_format import get_object_format
 from dulwich.object_store import DiskObjectStore, peel_sha
-from dulwich.objects import Commit, ObjectID, Tree, TreeEntry
+from dulwich.objects import Commit, ObjectID, Tree, parse_tree
 from dulwich.pack import load_pack_index
 
 from dsload.errors import IntegrityError, NoSpaceError, NotFoundError, VolumeError
@@ -63,14 +63,15 @@ class Store:
         found = (id.decode() for id in self.objects.iter_prefix(prefix.encode()))
         return sorted({id for id in found if isinstance(self.objects[_id(id)], Commit)})
 
-    def tree(self, id: ObjectID) -> list[TreeEntry]:
-        """The entries of one tree. Raises IntegrityError where it is not here or broken."""
+    def tree(self, id: ObjectID) -> list[tuple[bytes, int, ObjectID]]:
+        """Name, mode and id of the entries of one tree. Raises IntegrityError where it is not here or broken."""
         try:
-            found = self.objects[id]
-            if not isinstance(found, Tree):
+            kind, content = self.objects.get_raw(id)
+            if kind != Tree.type_num:
                 raise ObjectFormatException("it is no tree")
-            return list(found.iteritems())
-        except (KeyError, ObjectFormatException, ChecksumMismatch, zlib.error) as error:
+            found = parse_tree(content, sha_len=self.objects.object_format.oid_length)
+            return [(name, mode, ObjectID(sha)) for name, mode, sha in found]
+        except (KeyError, ValueError, ObjectFormatException, ChecksumMismatch, zlib.error) as error:
             why = f"the tree {id.decode()} is missing or broken ({error})"
             raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
 

@@ -58,22 +58,22 @@ def read_tree(store: Store, root: ObjectID) -> Tree:
     waiting = [(b"", root)]
     while waiting:
         folder, id = waiting.pop()
-        for item in store.tree(id):
-            _check_name(item.path, folder, store.where)
-            path, sha = folder + item.path, item.sha
-            if stat.S_ISDIR(item.mode):
+        for name, mode, sha in store.tree(id):
+            _check_name(name, folder, store.where)
+            path = folder + name
+            if stat.S_ISDIR(mode):
                 if path.count(b"/") > _DEEPEST:
                     why = f"it has more than {_DEEPEST} folders in each other"
                     raise UnsafePathError("reading", store.where, why, "load another source")
                 waiting.append((path + b"/", sha))
-            elif stat.S_IFMT(item.mode) == _SUBMODULE:
+            elif stat.S_IFMT(mode) == _SUBMODULE:
                 tree.submodules.append((path, sha.decode()))
-            elif stat.S_IFMT(item.mode) == _LINK:
+            elif stat.S_IFMT(mode) == _LINK:
                 tree.links.append((path, sha.decode()))
             else:
-                if item.path == _ATTRIBUTES:
+                if name == _ATTRIBUTES:
                     tree.attributes[folder.rstrip(b"/")] = sha.decode()
-                tree.files.append((path, bool(item.mode & 0o111), sha.decode()))
+                tree.files.append((path, bool(mode & 0o111), sha.decode()))
     return tree
 
 
