@@ -19,7 +19,7 @@ from benchmarks.site import Site, in_memory, tmpfs
 
 MB = 1_000_000
 LIMIT = 150 * MB
-_STATE = frozenset({".dsload", ".cache"})  # what the programs keep beside the files
+_STATE = frozenset({".dsload", ".cache", ".git"})  # what the programs keep beside the files
 MEASURE = Path(__file__).with_name("measure.py")
 
 
@@ -104,7 +104,7 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
             env=environment(contender, site),
         )
         os.close(writing)
-        took = Took(**json.loads(answer.read()))
+        took = Took(**json.loads(answer.read()), disk=_blocks(target))
     if took.code:
         raise Failed(f"{command} ended with {took.code}: {done.stderr.decode()[-2000:]}")
     if contender.program not in ("ls", "plan", "help"):
@@ -115,6 +115,10 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
         if len(found) != len(expected) or not right:
             raise Failed(f"{contender.label} brought {len(found)} of {len(expected)} files, or other sizes")
     return took
+
+
+def _blocks(folder: Path) -> int:
+    return sum(path.lstat().st_blocks for path in folder.rglob("*")) * 512
 
 
 def judge(row: Row, figures: Figures) -> Iterator[tuple[str, str, str, str]]:

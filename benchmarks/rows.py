@@ -9,12 +9,13 @@ from benchmarks.site import FOLDERS, RATE
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """One run of a whole process: seconds by the clock, of both cores, and peak memory in bytes."""
+    """One run of a whole process: seconds by the clock, of both cores; bytes of peak memory and of the target."""
 
     seconds: float
     cpu: float
     peak: int
     code: int
+    disk: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,13 @@ def _times(limit: float, who: str, *others: str) -> Bar:
         return seconds(figures[who]) / min(there) if there else None
 
     return Bar(f"{who}: times {' or '.join(others)}", figure, limit)
+
+
+def _disk(limit: float, who: str, other: str) -> Bar:
+    def figure(figures: Figures) -> float | None:
+        return figures[who][0].disk / figures[other][0].disk if other in figures else None
+
+    return Bar(f"{who}: disk of {other}", figure, limit)
 
 
 def _rate(workers: int) -> Row:
@@ -126,6 +134,13 @@ ROWS = (
     _hub("hub-big", "11 files, 1.9 GB, a hub", "big", 0.4, 0.95),
     _hub("hub-rate", "2 files, 700 MB, a hub, 20 MB/s a connection", "two", 0.2, 0.2, "-paced"),
     _hub("hub-small", "2,000 files of 4 to 40 kB, a hub", "hub", 0.5, 0.5),
+    Row("git-lfs", "10 files, 1 GB, in Git LFS", (Contender(OURS, "dsload", "git:lfs"), _peer("git", "git:lfs")), (
+        _times(0.8, OURS, "git"), _disk(0.55, OURS, "git"))),
+    Row("git-plain", "5,000 files, 100 MB, in git", (Contender(OURS, "dsload", "git:plain"), _peer("git", "git:plain")),
+        (_times(1.5, OURS, "git"),), memory=200),
+    Row("git-many", "50,000 files, 60 MB, in git", (Contender(OURS, "dsload", "git:tiny"), _peer("git", "git:tiny")),
+        memory=200, runs=1),
+    Row("git-3gb", "one file, 3 GB, in Git LFS", (Contender(OURS, "dsload", "git:single"),), memory=200, runs=1),
     Row("nothing", "10,000 unchanged files", (
         Contender("dsload again", "dsload", "http:same", again=True), Contender("dsload ls", "ls", "http:same"),
     ), (Bar("seconds beyond the listing", _beyond, 1.5),)),

@@ -6,6 +6,7 @@ from hashlib import md5
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.servers.git import GitServer
 from tests.servers.threaded import Connection, LoopbackServer, Request
 
 _SO_MAX_PACING_RATE = 47  # Linux: bytes/s that the kernel lets a connection send; Python has no name for it
@@ -49,6 +50,15 @@ class Paced(_Http):
         with path.open("rb") as file:
             while request.method == "GET" and start < stop:
                 start += os.sendfile(sock.fileno(), file.fileno(), start, min(stop - start, 4 << 20))
+
+
+class GitOnNginx(GitServer):
+    """Git and the LFS API as the tests have them; the objects come from nginx."""
+
+    def __init__(self, root: Path, storage_url: str) -> None:
+        super().__init__(root)
+        self.storage.stop()
+        self.storage.sign = lambda operation, oid, file: f"{storage_url}{file.relative_to(root)}"  # type: ignore[method-assign]
 
 
 class ManyObjects(_Http):

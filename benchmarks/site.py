@@ -4,13 +4,15 @@ import hashlib
 import mmap
 import os
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.servers import ManyObjects, Paced
+from benchmarks.servers import GitOnNginx, ManyObjects, Paced
+from tests.repositories import Repository, git
 from tests.servers.hub import Hub
 from tests.servers.nginx import Nginx
 from tests.servers.s3 import SeaweedFS
@@ -37,6 +39,10 @@ FOLDERS: dict[str, Files] = {
     "same": _small(10_000),
     "two": {f"model-{n:05}-of-00002.safetensors": 350_000_000 for n in (1, 2)},
     "hub": _small(2_000),
+    "lfs": {f"model-{n:05}-of-00010.safetensors": 100_000_000 for n in range(1, 11)},
+    "single": {"model.safetensors": 3_000_000_000},
+    "plain": {path: min(size, 36_000) for path, size in _small(5_000).items()},
+    "tiny": {path: size // 18 for path, size in _small(50_000).items()},
 }
 
 
@@ -57,11 +63,13 @@ class Site:
             "paced": lambda: Paced(www, RATE),
             "s3": lambda: SeaweedFS(directory / "weed"),
             "objects": ManyObjects,
+            "git": lambda: GitOnNginx(www / "git", f"{self._server('http').url}git/"),
             "hub": lambda: Hub(storage_url=f"{self._server('http').url}lfs/"),
             "hub-paced": lambda: Hub(storage_url=f"{self._server('paced').url}lfs/"),
         }
         self._server = cache(lambda name: running.enter_context(start[name]()))
         self._files, self._bucket, self._repo = cache(self._make), cache(self._fill), cache(self._publish)
+        self._clone = cache(self._commit)
 
     def source(self, name: str) -> tuple[str, Files]:
         """The URL of a source, for S3 and hubs the endpoint, and the files in it."""
@@ -75,6 +83,8 @@ class Site:
         if kind == "objects":
             return server.url, {str(n): -1 for n in range(int(folder))}
         files = self._files(folder)
+        if kind == "git":
+            return f"{server.url}/{folder}.git", self._clone(folder)
         if kind == "s3":
             self._bucket(server, folder)
             return server.endpoint, files
@@ -109,6 +119,27 @@ class Site:
             stored = self._www / "lfs" / file.sha256
             if file.lfs and not stored.exists():
                 os.link(self._www / folder / path, stored)
+
+    def _commit(self, folder: str) -> Files:
+        """The folder as a bare repository; safetensors are kept by LFS."""
+        work = Repository.make(self.directory / "work")
+        work.track("*.safetensors")
+        for path in self._files(folder):
+            (work.path / path).parent.mkdir(exist_ok=True)
+            os.link(self._www / folder / path, work.path / path)
+        work.commit({})
+        bare = self._www / "git" / f"{folder}.git"
+        stored = work.path / ".git/lfs/objects"
+        if stored.is_dir():
+            stored.rename(work.path / "objects")
+        work.bare(bare)
+        git("repack", "-adq", cwd=bare)  # as a server's is
+        if (work.path / "objects").is_dir():
+            (bare / "lfs").mkdir()
+            (work.path / "objects").rename(bare / "lfs/objects")
+        attributes = (work.path / ".gitattributes").stat().st_size
+        shutil.rmtree(work.path)
+        return {**self._files(folder), ".gitattributes": attributes}
 
     def _fill(self, store: SeaweedFS, folder: str) -> None:
         """Objects in one piece: their ETag is an MD5, which rclone checks, and they have a CRC, which dsload checks."""

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dulwich.index import IndexEntry, write_index_dict
+from dulwich.object_format import get_object_format
 from dulwich.objects import ObjectID
 
 from dsload.fetchers.git.location import Location
-from dsload.fetchers.git.store import Store
+from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import read_tree
 from dsload.listing import Checksum, Entry
 
@@ -17,7 +18,7 @@ _FOLDERS = ("branches", "objects/info", "refs/heads", "refs/tags")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
 
 
-def dot_git(store: Store, commit: str, ref: str, location: Location) -> Iterator[Entry]:
+def dot_git(store: PackStore, commit: str, ref: str, location: Location) -> Iterator[Entry]:
     """A repository with one commit checked out.
 
     Args:
@@ -38,8 +39,7 @@ def dot_git(store: Store, commit: str, ref: str, location: Location) -> Iterator
     yield from map(made.entry, made.contents)
     for folder in _FOLDERS:
         yield Entry(f".git/{folder}", 0, "", made, directory=True)
-    packs = _Packs(store)
-    yield from map(packs.entry, sorted(path for path in packs.folder.iterdir() if path.suffix in (".pack", ".idx")))
+    yield from map(_Packs(store).entry, store.keep())
 
 
 def _config(format: str, ref: str, location: Location) -> str:
@@ -69,12 +69,12 @@ def _packed_refs(commit: str, ref: str) -> str:
 
 def _index(store: Store, commit: str) -> bytes:
     """An index without times and sizes: git looks at each file once, and finds it as it should be."""
-    tree = read_tree(store, store.commit(commit).tree)
+    tree = read_tree(store, store.root(commit))
     modes = [(path, 0o100755 if executable else 0o100644, id) for path, executable, id in tree.files]
     modes += [(path, 0o120000, id) for path, id in tree.links] + [(path, 0o160000, id) for path, id in tree.submodules]
     entries = {path: IndexEntry(0, 0, 0, 0, mode, 0, 0, 0, ObjectID(id.encode())) for path, mode, id in modes}
     out = io.BytesIO()
-    write_index_dict(out, entries, object_format=store.objects.object_format)
+    write_index_dict(out, entries, object_format=get_object_format(store.format))
     return out.getvalue() + hashlib.new(store.format, out.getvalue(), usedforsecurity=False).digest()
 
 
@@ -98,9 +98,8 @@ class _Made:
 class _Packs:
     """The packs of a store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.folder = store.folder / "pack"
+    def __init__(self, store: PackStore) -> None:
+        self._store = store  # whose folder goes with it
 
     def entry(self, path: Path) -> Entry:
         """The entry of one of its files."""

@@ -16,7 +16,7 @@ from dsload.fetchers.git.dotgit import dot_git
 from dsload.fetchers.git.lfs import make_reader
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.remote import Remote, Unadvertised
-from dsload.fetchers.git.store import Store
+from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import Blobs, Tree, make_entries, read_tree
 from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets
@@ -95,6 +95,7 @@ class Git:
         store = get_commit(remote, commit, wish)
         entries = list(self._checkout(remote, store, commit, ref, "", wish.submodules))
         if wish.keep:
+            assert isinstance(store, PackStore)
             entries += dot_git(store, commit, ref, remote.location)
         return Listing(entries, commit)
 
@@ -105,7 +106,7 @@ class Git:
         self, remote: Remote, store: Store, commit: str, ref: str, prefix: str, levels: int
     ) -> Iterator[Entry]:
         """The entries of a commit, and of its submodules."""
-        tree = read_tree(store, store.commit(commit).tree)
+        tree = read_tree(store, store.root(commit))
         secrets, client = self._secrets_for(remote.location), self._context.client
         config = _content(store, tree, b".lfsconfig")
         lfs = make_reader(remote, config, ref, secrets, client) if self._wish.lfs else None
@@ -194,7 +195,7 @@ def get_commit(remote: Remote, commit: str, wish: Wish) -> Store:
     store = None if wish.keep else remote.open()
     try:
         store = store or remote.fetch([commit], wish.depth if wish.keep else 1)
-        store.commit(commit)
+        store.root(commit)
         return store
     except (KeyError, Unadvertised) as error:
         log.info("%s: the server does not give the bare commit %s (%s)", remote.where, commit[:12], error)
@@ -210,7 +211,7 @@ def _search(remote: Remote, commit: str, wish: Wish) -> Store:
         if ids:
             store = remote.fetch(ids, 0)
             try:
-                store.commit(commit)
+                store.root(commit)
                 return store
             except KeyError:
                 continue

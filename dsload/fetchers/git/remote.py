@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dulwich.client import GitClient, LocalGitClient
@@ -21,7 +20,7 @@ from dulwich.repo import Repo
 from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
 from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
-from dsload.fetchers.git.store import PackStore, Store
+from dsload.fetchers.git.store import LocalStore, PackStore, Store
 from dsload.fetchers.git.transports import HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
 from dsload.secrets import Secrets
 from dsload.transfer.http import Client
@@ -109,8 +108,7 @@ class Remote:
         """The store of a repository that is a folder; None elsewhere."""
         if self.location.scheme != "file":
             return None
-        objects = self._repository().object_store
-        return Store(objects, Path(objects.path), self.where)
+        return LocalStore(self._repository().object_store, self.where)
 
     def command(self, line: str) -> tuple[int, bytes, bytes]:
         """Run a command on an ssh server: its exit status, output and errors."""
@@ -130,8 +128,9 @@ class Remote:
         return self._client.insist(lambda: self._attempt(call))
 
     def _attempt(self, call: Callable[[GitClient], Any]) -> Any:
-        with self._told():
-            return call(LocalGitClient() if self.location.scheme == "file" else PipeClient(self._service))
+        client = LocalGitClient() if self.location.scheme == "file" else PipeClient(self._service)
+        with self._told(), contextlib.closing(client):
+            return call(client)
 
     def _service(self, service: str) -> Pipe:
         at = self.location

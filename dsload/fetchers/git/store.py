@@ -1,12 +1,12 @@
 """Git objects at hand: of a pack that was fetched into $TMPDIR, or of a repository that is a folder.
 
-A pack is read as gitformat-pack(5) has it. Objects are found by the hash of their content, which dulwich computes when
-it indexes a pack: so what a commit leads to is verified by construction.
+Objects are found by the hash of their content, which is computed when a pack is indexed: so what a commit leads to is
+verified by construction.
 """
 
 import contextlib
 import errno
-import mmap
+import re
 import shutil
 import tempfile
 import threading
@@ -14,132 +14,190 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dulwich.errors import ChecksumMismatch, ObjectFormatException
-from dulwich.object_format import get_object_format
-from dulwich.object_store import DiskObjectStore, peel_sha
-from dulwich.objects import Commit, ObjectID, Tree, parse_tree
-from dulwich.pack import load_pack_index
+from dulwich.object_store import DiskObjectStore
+from dulwich.objects import ObjectID, parse_tree
 
 from dsload.errors import IntegrityError, NoSpaceError, NotFoundError, VolumeError
+from dsload.fetchers.git.pack import COMMIT, TAG, TREE, BrokenPack, Pack
 
-_DELTAS = (6, 7)  # types of objects that are told by what they differ from: by offset, by id
-_HEADER = 64  # bytes that hold the sizes at the start of an object, base and first deflated bytes included
-_STEP = 1 << 20  # deflated bytes read at a time
+_KINDS = ("object", "commit", "tree", "blob", "tag")
+_DEEPEST = 100  # tags of tags
+_TREE = re.compile(rb"tree ([0-9a-f]{40,64})\n")
+_OBJECT = re.compile(rb"object ([0-9a-f]{40,64})\n")
 
 
 class Store:
-    """The objects of a repository.
+    """The objects of a repository; its subclasses say where they are.
 
     Args:
-        objects: dulwich's store.
-        folder: where its packs are.
         where: the source's name for messages.
-        temporary: the folder that is deleted with it.
+        format: sha1 or sha256.
     """
 
-    def __init__(self, objects: DiskObjectStore, folder: Path, where: str, temporary: str = "") -> None:
-        self.objects, self.folder, self.where = objects, folder, where
+    def __init__(self, where: str, format: str) -> None:
+        self.where, self.format = where, format
         self.shallow: set[str] = set()
-        self._packs: list[_Pack] = []
-        self._lock = threading.Lock()
-        self.close = weakref.finalize(self, _let_go, objects, self._packs, temporary)
 
-    @property
-    def format(self) -> str:
-        """sha1 or sha256."""
-        return str(self.objects.object_format.name)
-
-    def commit(self, id: str) -> Commit:
-        """The commit that an id stands for, through tags. Raises KeyError where it is not here."""
-        _, found = peel_sha(self.objects, _id(id))
-        if not isinstance(found, Commit):
-            raise NotFoundError("reading", self.where, f"{id} is no commit but a {found.type_name.decode()}")
-        return found
+    def raw(self, id: str) -> tuple[int, bytes]:
+        """Kind and content of an object. Raises KeyError where it is not here."""
+        raise NotImplementedError
 
     def commits(self, prefix: str) -> list[str]:
         """The commits whose ids begin so."""
-        found = (id.decode() for id in self.objects.iter_prefix(prefix.encode()))
-        return sorted({id for id in found if isinstance(self.objects[_id(id)], Commit)})
-
-    def tree(self, id: ObjectID) -> list[tuple[bytes, int, ObjectID]]:
-        """Name, mode and id of the entries of one tree. Raises IntegrityError where it is not here or broken."""
-        try:
-            kind, content = self.objects.get_raw(id)
-            if kind != Tree.type_num:
-                raise ObjectFormatException("it is no tree")
-            found = parse_tree(content, sha_len=self.objects.object_format.oid_length)
-            return [(name, mode, ObjectID(sha)) for name, mode, sha in found]
-        except (KeyError, ValueError, ObjectFormatException, ChecksumMismatch, zlib.error) as error:
-            why = f"the tree {id.decode()} is missing or broken ({error})"
-            raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
+        raise NotImplementedError
 
     def size(self, id: str) -> int:
         """Bytes of an object."""
-        for pack in self._open_packs():
-            with contextlib.suppress(KeyError):
-                return pack.size(id)
         return len(self.read(id))
 
-    def read(self, id: str) -> bytes:
-        """The content of an object."""
-        try:
-            with self._lock:
-                return bytes(self.objects.get_raw(_id(id))[1])
-        except (KeyError, ChecksumMismatch, zlib.error) as error:
-            why = f"the object {id} is missing or broken"
-            raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
-
     def chunks(self, id: str) -> Iterator[bytes]:
-        """The content of an object, bit by bit where it lies whole in a pack."""
-        for pack in self._open_packs():
-            with contextlib.suppress(KeyError):
-                yield from pack.chunks(id)
-                return
+        """The content of an object, piece by piece if it can be had so."""
         yield self.read(id)
 
-    def _open_packs(self) -> list["_Pack"]:
-        with self._lock:
-            if not self._packs:
-                found = sorted((self.folder / "pack").glob("*.idx"))
-                self._packs += [_Pack(path, self.objects.object_format) for path in found]
-            return self._packs
+    def root(self, commit: str) -> str:
+        """The tree of a commit, through tags. Raises KeyError where it is not here."""
+        id = commit
+        for _ in range(_DEEPEST):
+            kind, content = self.raw(id)
+            if kind != TAG:
+                break
+            id = _named(_OBJECT, content)
+        if kind != COMMIT:
+            raise NotFoundError("reading", self.where, f"{commit} is no commit but a {_KINDS[kind]}")
+        return _named(_TREE, content)
+
+    def tree(self, id: str) -> list[tuple[bytes, int, str]]:
+        """Name, mode and id of the entries of one tree. Raises IntegrityError where it is not here or broken."""
+        try:
+            kind, content = self.raw(id)
+            if kind != TREE:
+                raise ObjectFormatException(f"it is a {_KINDS[kind]}")
+            found = parse_tree(content, sha_len=len(id) // 2)
+            return [(name, mode, sha.decode()) for name, mode, sha in found]
+        except (KeyError, ValueError, ObjectFormatException) as error:
+            why = f"the tree {id} is missing or broken ({error})"
+            raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
+
+    def read(self, id: str) -> bytes:
+        """The content of an object. Raises IntegrityError where it is not here."""
+        try:
+            return self.raw(id)[1]
+        except KeyError as error:
+            why = f"the object {id} is missing"
+            raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
 
 
-def _id(text: str) -> ObjectID:
-    return ObjectID(text.encode())
+def _named(pattern: re.Pattern[bytes], content: bytes) -> str:
+    match = pattern.match(content)
+    if not match:
+        raise KeyError("what it names")
+    return match[1].decode()
+
+
+class LocalStore(Store):
+    """The objects of a repository that is a folder.
+
+    Args:
+        objects: dulwich's store.
+        where: the source's name for messages.
+    """
+
+    def __init__(self, objects: DiskObjectStore, where: str) -> None:
+        super().__init__(where, str(objects.object_format.name))
+        self._objects, self._lock = objects, threading.Lock()
+        weakref.finalize(self, objects.close)
+
+    def raw(self, id: str) -> tuple[int, bytes]:
+        try:
+            with self._lock:
+                kind, content = self._objects.get_raw(ObjectID(id.encode()))
+        except (ChecksumMismatch, ObjectFormatException, zlib.error) as error:
+            why = f"the object {id} is broken ({error})"
+            raise IntegrityError("reading", self.where, why, "run `git fsck` there") from error
+        return kind, bytes(content)
+
+    def commits(self, prefix: str) -> list[str]:
+        found = {id.decode() for id in self._objects.iter_prefix(prefix.encode())}
+        return sorted(id for id in found if self.raw(id)[0] == COMMIT)
 
 
 class PackStore(Store):
-    """A store in $TMPDIR that packs are fetched into; it is gone when nobody reads from it any more."""
+    """The objects of a pack in $TMPDIR, which is deleted when nobody reads from it any more.
+
+    Attributes:
+        folder: with what is to be in a repository's `objects/pack`, once keep() was called.
+    """
 
     def __init__(self, where: str) -> None:
+        super().__init__(where, "sha1")
         with _in_tmpdir(where):
-            folder = tempfile.mkdtemp(prefix="dsload-git-")
-            objects = DiskObjectStore.init(folder)
-        super().__init__(objects, Path(folder), where, temporary=folder)
+            self.folder = Path(tempfile.mkdtemp(prefix="dsload-git-"))
+            self._file = open(self.folder / "received", "w+b")  # noqa: SIM115  # _let_go closes it
+        self._lock = threading.Lock()
+        weakref.finalize(self, _let_go, self._file, self.folder)
 
     def agree(self, format: str | None, shallow: Iterable[bytes]) -> None:
         """Take what the server says of its repository, before the pack is indexed."""
-        self.objects.object_format = get_object_format(format)
+        self.format = format or "sha1"
         self.shallow |= {id.decode() for id in shallow}
 
     @contextlib.contextmanager
     def receive(self) -> Iterator[BinaryIO]:
-        """A file to write a pack to; it is indexed when the block ends."""
+        """A file to write the pack to; it is indexed when the block ends."""
         with _in_tmpdir(self.where):
-            pack, commit, abort = self.objects.add_pack()
-            try:
-                yield pack
-            except BaseException:
-                abort()
-                raise
-            try:
-                commit()
-            except (ChecksumMismatch, zlib.error, AssertionError, KeyError) as error:
-                why = f"the server's pack is broken ({error})"
-                raise IntegrityError("reading", self.where, why, "run the same command again") from error
+            self._file.seek(0)
+            self._file.truncate()
+            yield self._file
+            self._file.flush()
+        self._pack = Pack(self._file, self.format)
+        with self._readable():
+            self._pack.index()
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        except (BrokenPack, zlib.error, RecursionError) as error:
+            why = f"the pack that the server sent is broken: {error}"
+            raise IntegrityError("reading", self.where, why, "run the same command again") from error
+
+    def raw(self, id: str) -> tuple[int, bytes]:
+        with self._readable():
+            return self._pack.read(bytes.fromhex(id))
+
+    def commits(self, prefix: str) -> list[str]:
+        found = sorted(key for key in self._pack if key.hex().startswith(prefix))
+        return [key.hex() for key in found if self._pack.kind(key) == COMMIT]
+
+    def size(self, id: str) -> int:
+        try:
+            with self._readable():
+                return self._pack.size(bytes.fromhex(id))
+        except KeyError:
+            return super().size(id)
+
+    def chunks(self, id: str) -> Iterator[bytes]:
+        with self._readable():
+            pieces = self._pack.chunks(bytes.fromhex(id))
+        while True:
+            with self._readable():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def keep(self) -> list[Path]:
+        """Name the pack as git does, and write its index; the paths of both."""
+        with _in_tmpdir(self.where):
+            pack, index = (self.folder / f"pack-{self._pack.checksum.hex()}{suffix}" for suffix in (".pack", ".idx"))
+            (self.folder / "received").rename(pack)
+            with open(index, "wb") as out:
+                self._pack.write_index(out)
+        return [pack, index]
 
 
 @contextlib.contextmanager
@@ -155,74 +213,6 @@ def _in_tmpdir(where: str) -> Iterator[None]:
         raise kind("fetching", where, why, fix) from error
 
 
-def _let_go(objects: DiskObjectStore, packs: "list[_Pack]", folder: str) -> None:
-    """Close what a store has open, and delete the folder that was made for it."""
-    for pack in packs:
-        pack.close()
-    objects.close()
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class _Pack:
-    """A pack and its index, for what dulwich does not tell: sizes without content, and content bit by bit."""
-
-    def __init__(self, path: Path, format: Any) -> None:
-        self._index = load_pack_index(path, format)
-        self._base = format.oid_length
-        with open(path.with_suffix(".pack"), "rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def size(self, id: str) -> int:
-        """Bytes of an object. Raises KeyError where it is not in this pack."""
-        kind, size, at = self._header(self._index.object_offset(_id(id)))
-        if kind not in _DELTAS:
-            return size
-        at = at + self._base if kind == _DELTAS[1] else self._after_number(at)
-        delta = zlib.decompressobj().decompress(self._bytes[at : at + _HEADER], _HEADER)
-        return _delta_number(delta, _delta_number(delta, 0)[1])[0]
-
-    def chunks(self, id: str) -> Iterator[bytes]:
-        """The content of an object. Raises KeyError where it is not in this pack, or a delta in it."""
-        kind, _, at = self._header(self._index.object_offset(_id(id)))
-        if kind in _DELTAS:
-            raise KeyError(id)
-        inflater = zlib.decompressobj()
-        while not inflater.eof:
-            deflated = self._bytes[at : at + _STEP]
-            at += len(deflated)
-            while deflated:
-                yield inflater.decompress(deflated, _STEP)
-                deflated = inflater.unconsumed_tail
-
-    def _header(self, at: int) -> tuple[int, int, int]:
-        """Type and size of what lies at an offset, and where it goes on."""
-        byte = self._bytes[at]
-        kind, size, shift = byte >> 4 & 7, byte & 15, 4
-        while byte & 128:
-            at += 1
-            byte = self._bytes[at]
-            size |= (byte & 127) << shift
-            shift += 7
-        return kind, size, at + 1
-
-    def _after_number(self, at: int) -> int:
-        while self._bytes[at] & 128:
-            at += 1
-        return at + 1
-
-    def close(self) -> None:
-        """Let go of its files."""
-        self._index.close()
-        self._bytes.close()
-
-
-def _delta_number(delta: bytes, at: int) -> tuple[int, int]:
-    """A size in a delta, and where it goes on."""
-    size = shift = 0
-    while True:
-        byte = delta[at]
-        size |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if not byte & 128:
-            return size, at
+def _let_go(file: BinaryIO, folder: Path) -> None:
+    file.close()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -54,10 +54,17 @@ class PipeClient(TraditionalGitClient):
     def __init__(self, open_pipe: Callable[[str], Pipe]) -> None:
         super().__init__(thin_packs=False)
         self._open = open_pipe
+        self._lines: list[_Lines] = []
 
     def _connect(self, cmd: bytes, path: Any, protocol_version: int | None = None) -> tuple[Any, Any, Any]:
         pipe = self._open(f"git-{cmd.decode()}")
-        return _Lines(pipe.read, pipe.write, pipe.close), pipe.ready, pipe.stderr
+        self._lines.append(_Lines(pipe.read, pipe.write, pipe.close))
+        return self._lines[-1], pipe.ready, pipe.stderr
+
+    def close(self) -> None:
+        """End what a conversation that failed has left open."""
+        while self._lines:
+            self._lines.pop().close()
 
 
 class _Lines(Lines):

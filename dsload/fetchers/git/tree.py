@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from dulwich.attrs import GitAttributes, compile_gitattributes_patterns, parse_git_attributes
 from dulwich.index import validate_path_element_default, validate_path_element_hfs, validate_path_element_ntfs
 from dulwich.lfs import LFSPointer
-from dulwich.objects import ObjectID
 
 from dsload.errors import UnsafePathError
 from dsload.fetchers.git.store import Store
@@ -47,7 +46,7 @@ class Tree:
         return next((id for name, _, id in self.files if name == path), "")
 
 
-def read_tree(store: Store, root: ObjectID) -> Tree:
+def read_tree(store: Store, root: str) -> Tree:
     """Walk a tree.
 
     Raises:
@@ -67,13 +66,13 @@ def read_tree(store: Store, root: ObjectID) -> Tree:
                     raise UnsafePathError("reading", store.where, why, "load another source")
                 waiting.append((path + b"/", sha))
             elif stat.S_IFMT(mode) == _SUBMODULE:
-                tree.submodules.append((path, sha.decode()))
+                tree.submodules.append((path, sha))
             elif stat.S_IFMT(mode) == _LINK:
-                tree.links.append((path, sha.decode()))
+                tree.links.append((path, sha))
             else:
                 if name == _ATTRIBUTES:
-                    tree.attributes[folder.rstrip(b"/")] = sha.decode()
-                tree.files.append((path, bool(mode & 0o111), sha.decode()))
+                    tree.attributes[folder.rstrip(b"/")] = sha
+                tree.files.append((path, bool(mode & 0o111), sha))
     return tree
 
 
