@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dsload.errors import BusyError, ChangedError, NotFoundError, UnreachableError, UnsafePathError
+from dsload.fetchers.base import Held
 from dsload.inventory import Header, Inventory, Row
 from dsload.lease import Lease
-from dsload.listing import Checksum, Entry, Listing, Prepares
+from dsload.listing import Checksum, Listing, Prepares
 from dsload.plan import Plan, as_loaded, check_free, make_plan
 from dsload.registry import find
 from dsload.report import Progress, Report
@@ -121,7 +122,7 @@ def _round(
 ) -> Report:
     ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
     with Client(supply.network(settings.network), progress.retried) as client:
-        listing = supply.list(secrets, client, lambda revision: _loaded(source, revision, target, ownership))
+        listing = supply.list(secrets, client, lambda: _held(source, target, ownership))
         select = selection(source, listing)
         path = target.root.joinpath(*split_mount_path(target.path))
         report = Report(source.type, str(source), str(path), listing.revision, listing.server)
@@ -152,18 +153,18 @@ def _round(
             return report
 
 
-def _loaded(source: Source, revision: str, target: Target, ownership: Ownership) -> list[Entry] | None:
-    """The entries of a revision, from the target's inventory, if it holds all of them as they were loaded."""
+def _held(source: Source, target: Target, ownership: Ownership) -> Held | None:
+    """What the target holds of a source, by its inventory and its marker."""
     try:
         volume = Volume.open(target.root, target.path, ownership, create=False)
     except NotFoundError:
         return None
     inventory = Inventory(volume)
     header = inventory.header()
-    wanted = (source.identity(), revision, source.selection())
-    if header is None or (header.identity, header.revision, header.selection) != wanted or not inventory.complete():
+    if header is None or header.identity != source.identity() or not inventory.complete():
         return None
-    return as_loaded(inventory.rows(), volume)
+    entries, whole = as_loaded(inventory.rows(), volume)
+    return Held(header.revision, whole and header.selection == source.selection(), entries)
 
 
 def _told_already(inventory: Inventory, header: Header) -> bool:

@@ -127,17 +127,18 @@ def make_plan(
     return plan
 
 
-def as_loaded(rows: Iterable[Row], target: Target) -> list[Entry] | None:
-    """The entries that rows were made of, None where what is on the volume is not what they say."""
+def as_loaded(rows: Iterable[Row], target: Target) -> tuple[list[Entry], bool]:
+    """The entries that rows were made of, as far as they are on the volume as they say; and whether all are."""
     entries: list[Entry] = []
-    reader = _Remembered()
+    reader, whole = _Remembered(), True
     for row in rows:
         if not _still_there(row, target):
-            return None
+            whole = False
+            continue
         checksum = Checksum.parse(row.checksum) if row.checksum else None
         flags = (row.executable, row.symlink, row.directory)
         entries.append(Entry(row.path, row.size, row.version, reader, "", checksum, *flags))
-    return entries
+    return entries, whole
 
 
 class _Remembered:

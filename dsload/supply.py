@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dsload.errors import IntegrityError, NotFoundError, UnreachableError
-from dsload.fetchers.base import Context, Fetcher, Loaded
+from dsload.fetchers.base import Context, Fetcher, Held
 from dsload.listing import Entry, Listing
 from dsload.registry import find
 from dsload.secrets import Secrets
@@ -38,13 +38,13 @@ class Supply:
             return network
         return replace(network, retry_budget=min(network.retry_budget, SHORT_BUDGET))
 
-    def list(self, secrets: Secrets, client: Client, loaded: Loaded = lambda revision: None) -> Listing:
+    def list(self, secrets: Secrets, client: Client, held: Callable[[], Held | None] = lambda: None) -> Listing:
         """The listing of the one who is asked. The source's own secrets are not for its fallback.
 
         Args:
             secrets: the source's own.
             client: to ask by.
-            loaded: as of Context.
+            held: as of Context.
 
         Raises:
             NotFoundError: it is empty, or an include pattern matches nothing.
@@ -52,7 +52,7 @@ class Supply:
         """
         asked, own = self.asked, self.asked is self._source
         others = Context(Secrets(ca_crt=secrets.ca_crt), client)
-        fetcher = _fetcher(asked, Context(secrets, client, loaded) if own else others)
+        fetcher = _fetcher(asked, Context(secrets, client, held) if own else others)
         if asked.fallback:
             _fetcher(asked.fallback, others)  # what is wrong with it is refused now, not when it is needed
         listing = fetcher.list()

@@ -9,7 +9,20 @@ from dsload.secrets import Secrets
 from dsload.source import Source
 from dsload.transfer.http import Client
 
-Loaded = Callable[[str], list[Entry] | None]
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the target holds of a source, from a load that ended.
+
+    Args:
+        revision: of that load.
+        whole: whether it selected what this one selects, and all of it is there still as it was loaded.
+        entries: what is there still.
+    """
+
+    revision: str | None
+    whole: bool
+    entries: list[Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +32,13 @@ class Context:
     Args:
         secrets: credentials.
         client: the HTTP client that the engine uses too.
-        loaded: what the target holds of a revision, if a load of that ended there and nothing has changed since; None
-            where it does not. It spares a listing that costs more than to ask for the revision.
+        held: looks what the target holds, for sources where a listing costs more than to ask for the revision; None
+            where no load of this source ended there.
     """
 
     secrets: Secrets
     client: Client
-    loaded: Loaded = lambda revision: None
+    held: Callable[[], Held | None] = lambda: None
 
 
 class Fetcher(Protocol):

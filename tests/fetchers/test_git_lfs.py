@@ -114,7 +114,6 @@ def test_pointers_are_kept_where_asked_for(server: GitServer, volume: Path) -> N
 def test_what_only_looks_like_a_pointer_stays(server: GitServer, work: Repository, volume: Path) -> None:
     odd = {"docs/example.txt": pointer(b"no such object"), "half.bin": b"version https://git-lfs.github.com/spec/v1\n"}
     work.commit({"docs/.gitattributes": b"run -filter\n", "docs/run": b"x"})
-    work.git("-c", "filter.lfs.clean=cat", "-c", "filter.lfs.process=", "status")
     for path, content in odd.items():
         (work.path / path).parent.mkdir(exist_ok=True)
         (work.path / path).write_bytes(content)
@@ -128,7 +127,9 @@ def test_what_only_looks_like_a_pointer_stays(server: GitServer, work: Repositor
     assert "1 files look like LFS pointers, but no .gitattributes says so: kept" in done.result.err
 
 
-def test_a_rerun_and_a_new_commit(server: GitServer, work: Repository, volume: Path) -> None:
+@pytest.mark.parametrize("filters", [True, False], ids=["partial", "whole"])
+def test_a_rerun_and_a_new_commit(server: GitServer, work: Repository, volume: Path, filters: bool) -> None:
+    server.filters = filters
     assert load(server, volume).code == 0
     server.clear()
     assert load(server, volume).report["bytes"]["moved"] == 0
@@ -142,12 +143,23 @@ def test_a_rerun_and_a_new_commit(server: GitServer, work: Repository, volume: P
     assert [request.target.partition("?")[0] for request in server.storage.requests()] == [storage_path(oid(b"more"))]
 
 
-def test_a_file_that_is_renamed_and_one_that_leaves_lfs(server: GitServer, work: Repository, volume: Path) -> None:
+@pytest.mark.parametrize("filters", [True, False], ids=["partial", "whole"])
+def test_a_file_that_is_renamed_and_one_that_leaves_lfs(
+    server: GitServer, work: Repository, volume: Path, filters: bool
+) -> None:
+    server.filters = filters
     assert load(server, volume).code == 0
     work.commit({"tools/run": None, ".gitattributes": b"*.bin filter=lfs diff=lfs merge=lfs -text\n", "run": SMALL})
     work.push(server.root / "name.git")
     done = load(server, volume)
     assert without_attributes(done.tree) == {"model.bin": BIG, "run": SMALL, "plain.txt": PLAIN}
+    work.track("run")
+    work.git("rm", "-q", "--cached", "run")
+    work.commit({})
+    work.commit({".gitattributes": b""})
+    work.push(server.root / "name.git")
+    done = load(server, volume)
+    assert without_attributes(done.tree) == {"model.bin": pointer(BIG), "run": pointer(SMALL), "plain.txt": PLAIN}
 
 
 # Who is asked

@@ -218,6 +218,45 @@ def test_a_new_commit_loads_what_changed(server: GitServer, work: Repository, vo
     assert fetches(server) == 0
 
 
+@pytest.mark.parametrize("version2", [True, False], ids=["v2", "v0"])
+@pytest.mark.parametrize("filters", [True, False], ids=["partial", "whole"])
+def test_a_new_commit_fetches_what_changed_where_the_server_can(
+    server: GitServer, work: Repository, volume: Path, filters: bool, version2: bool
+) -> None:
+    """What it costs is the trees and the changed content; the whole commit where the server makes no partial packs."""
+    large, uri = {f"large/{n}": os.urandom(200_000) for n in range(3)}, f"{server.url}/name.git"
+    server.filters, server.version2 = filters, version2
+    work.commit({**large, "link": Link("a.txt"), "run": Executable(b"x"), "moved": b"m" * 5000})
+    work.push(server.root / "name.git")
+    assert run(uri, volume).code == 0
+    work.commit({"a.txt": b"new", "large/0": os.urandom(100_000), "moved": None, "to/here": b"m" * 5000, "run": b"x"})
+    work.push(server.root / "name.git")
+    server.clear()
+    done = run(uri, volume)
+    assert done.code == 0, done.result.err
+    assert done.tree == {path: (work.path / path).read_bytes() for path in done.tree}
+    assert done.report["files"] == {"total": 8, "loaded": 3, "kept": 5, "deleted": 1}
+    sent = server.bytes_sent("/name.git/git-upload-pack")
+    assert 100_000 < sent < 200_000 if filters and version2 else sent > 500_000
+    (volume / "set/large/1").unlink()
+    assert run(uri, volume).tree == done.tree
+    assert command.run("verify", done.target).code == 0
+
+
+def test_a_server_that_makes_partial_packs_but_gives_no_single_objects(
+    server: GitServer, work: Repository, volume: Path
+) -> None:
+    uri = f"{server.url}/name.git"
+    server.filters = True
+    assert run(uri, volume).code == 0
+    new = {"a.txt": b"new", "sub/c": b"c"}
+    work.commit(new)
+    work.push(server.root / "name.git")
+    server.reject_unadvertised = True
+    done = run(uri, volume)
+    assert (done.code, done.tree) == (0, {**TREE, **new})
+
+
 # Who may have it
 
 

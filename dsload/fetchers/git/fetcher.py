@@ -17,7 +17,16 @@ from dsload.fetchers.git.lfs import make_reader
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.remote import Remote, Unadvertised
 from dsload.fetchers.git.store import PackStore, Store
-from dsload.fetchers.git.tree import Blobs, Tree, make_entries, read_tree
+from dsload.fetchers.git.tree import (
+    LFS_CONFIG,
+    MODULES,
+    Blobs,
+    Tree,
+    lacking_content,
+    lacking_settings,
+    make_entries,
+    read_tree,
+)
 from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets
 from dsload.source import Source
@@ -83,16 +92,18 @@ class Git:
         self._where, self._context = str(source), context
         self._location = parse_location(source.uri.partition("?")[0])
         self._wish = read_wish(source.options)
+        self._held: Mapping[str, Entry] = {}
 
     def list(self) -> Listing:
         """The working tree of one commit."""
         wish = self._wish
         remote = self._remote(self._location, self._context.secrets, self._where)
         ref, commit = resolve(remote, wish)
-        loaded = self._context.loaded(commit)
-        if loaded is not None:
-            return Listing(loaded, commit)
-        store = get_commit(remote, commit, wish)
+        held = self._context.held()
+        if held and held.whole and held.revision == commit:
+            return Listing(held.entries, commit)
+        self._held = {entry.path: entry for entry in held.entries} if held and not wish.keep else {}
+        store = get_commit(remote, commit, wish, slim=bool(self._held))
         entries = list(self._checkout(remote, store, commit, ref, "", wish.submodules))
         if wish.keep:
             assert isinstance(store, PackStore)
@@ -107,11 +118,12 @@ class Git:
     ) -> Iterator[Entry]:
         """The entries of a commit, and of its submodules."""
         tree = read_tree(store, store.root(commit))
+        store = self._complete(remote, store, commit, tree, prefix)
         secrets, client = self._secrets_for(remote.location), self._context.client
-        config = _content(store, tree, b".lfsconfig")
+        config = _content(store, tree, LFS_CONFIG)
         lfs = make_reader(remote, config, ref, secrets, client) if self._wish.lfs else None
-        yield from make_entries(tree, store, prefix, lfs)
-        known = _submodules(_content(store, tree, b".gitmodules"), remote.where)
+        yield from make_entries(tree, store, prefix, lfs, self._held)
+        known = _submodules(_content(store, tree, MODULES), remote.where)
         for path, id in tree.submodules:
             below = prefix + os.fsdecode(path)
             url, update = known.get(path, ("", ""))
@@ -123,11 +135,24 @@ class Git:
                 raise NotFoundError("listing", remote.where, why, "mend the commit, or leave submodules out")
             yield from self._submodule(remote, url, below, id, levels)
 
+    def _complete(self, remote: Remote, store: Store, commit: str, tree: Tree, prefix: str) -> Store:
+        """A store with the content that the target does not hold, where it was left out so far."""
+        if not isinstance(store, PackStore):
+            return store
+        try:
+            for lacking in (lacking_settings(tree, store), lacking_content(tree, store, prefix, self._held)):
+                if ids := sorted(set(lacking)):
+                    remote.fetch(ids, 0, store=store)
+        except Unadvertised as error:
+            log.info("%s: the server gives no single objects (%s); fetching the whole commit", remote.where, error)
+            return remote.fetch([commit], 1)
+        return store
+
     def _submodule(self, remote: Remote, url: str, path: str, commit: str, levels: int) -> Iterator[Entry]:
         where = f"the submodule {path} of {self._where}"
         location = _locate(remote.location, url, where)
         inner = self._remote(location, self._secrets_for(location), where)
-        store = get_commit(inner, commit, Wish(commit=commit))
+        store = get_commit(inner, commit, Wish(commit=commit), slim=bool(self._held))
         yield from self._checkout(inner, store, commit, "", f"{path}/", levels - 1)
 
     def _secrets_for(self, location: Location) -> Secrets:
@@ -179,7 +204,7 @@ def _expand(remote: Remote, short: str) -> str:
     """The full id of an abbreviated one, for which all of the history has to be known."""
     log.info("%s: looking for the commit %s in all branches and tags; a full id would spare that", remote.where, short)
     ids = sorted(set(remote.refs(_EVERYTHING).values()))
-    store = remote.open() or (remote.fetch(ids, 0, commits_only=True) if ids else None)
+    store = remote.open() or (remote.fetch(ids, 0, "tree:0") if ids else None)
     found = store.commits(short) if store else []
     if len(found) > 1:
         why = f"{short!r} stands for {len(found)} commits: {', '.join(found[:5])}"
@@ -190,11 +215,18 @@ def _expand(remote: Remote, short: str) -> str:
     return found[0]
 
 
-def get_commit(remote: Remote, commit: str, wish: Wish) -> Store:
-    """A store that has a commit and its tree. Raises NotFoundError where the server has it not."""
+def get_commit(remote: Remote, commit: str, wish: Wish, slim: bool) -> Store:
+    """A store that has a commit and its tree.
+
+    Args:
+        slim: whether the content of files may be left out.
+
+    Raises:
+        NotFoundError: the server has it not.
+    """
     store = None if wish.keep else remote.open()
     try:
-        store = store or remote.fetch([commit], wish.depth if wish.keep else 1)
+        store = store or remote.fetch([commit], wish.depth if wish.keep else 1, "blob:none" if slim else "")
         store.root(commit)
         return store
     except (KeyError, Unadvertised) as error:

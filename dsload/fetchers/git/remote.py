@@ -76,33 +76,34 @@ class Remote:
         self.head = answer.symrefs.get(_HEAD, b"").decode("utf-8", "replace")
         return {name.decode("utf-8", "replace"): sha.decode() for name, sha in answer.refs.items() if sha}
 
-    def fetch(self, ids: Sequence[str], depth: int, commits_only: bool = False) -> Store:
-        """A store in $TMPDIR with commits and all that they need.
+    def fetch(self, ids: Sequence[str], depth: int, leave_out: str = "", store: PackStore | None = None) -> PackStore:
+        """A store in $TMPDIR with objects and all that they need.
 
         Args:
-            ids: of the commits or tags.
+            ids: of commits or tags; of any objects where the server gives those.
             depth: how many commits of history, 0 for all.
-            commits_only: whether trees and files may be left out, where the server can do that.
+            leave_out: what may be left out, where the server can do that (git-rev-list(1), `--filter`).
+            store: to fetch into; a new one where there is none.
 
         Raises:
             Unadvertised: the server does not give one of them.
             NoSpaceError: $TMPDIR is full.
         """
-        store = PackStore(self.where)
+        into = store or PackStore(self.where)
         wants, have = [ObjectID(id.encode()) for id in ids], _Nothing()
         path = self.location.path.encode() if self.location.scheme == "file" else b""
-        log.debug("fetching %s of %s", ids[0] if len(ids) == 1 else f"{len(ids)} branches and tags", self.where)
+        log.debug("fetching %s of %s", ids[0] if len(ids) == 1 else f"{len(ids)} objects", self.where)
 
         def fetch(client: GitClient) -> None:
-            with store.receive() as pack:
+            with into.receive() as pack:
                 result = client.fetch_pack(
                     path, lambda refs, depth=None: wants, have, _Counted(pack.write, self.where),
-                    depth=depth or None, ref_prefix=[b"HEAD"], filter_spec=b"tree:0" if commits_only else None,
+                    depth=depth or None, ref_prefix=[b"HEAD"], filter_spec=leave_out.encode() or None,
                 )  # fmt: skip
-                store.agree(result.object_format, result.new_shallow or have.shallow)
+                into.agree(result.object_format, result.new_shallow or have.shallow)
 
         self._call(fetch)
-        return store
+        return into
 
     def open(self) -> Store | None:
         """The store of a repository that is a folder; None elsewhere."""

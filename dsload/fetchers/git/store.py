@@ -49,6 +49,10 @@ class Store:
         """The commits whose ids begin so."""
         raise NotImplementedError
 
+    def __contains__(self, id: str) -> bool:
+        """Whether an object is here, as far as that is known."""
+        return True
+
     def size(self, id: str) -> int:
         """Bytes of an object."""
         return len(self.read(id))
@@ -125,19 +129,16 @@ class LocalStore(Store):
 
 
 class PackStore(Store):
-    """The objects of a pack in $TMPDIR, which is deleted when nobody reads from it any more.
-
-    Attributes:
-        folder: with what is to be in a repository's `objects/pack`, once keep() was called.
-    """
+    """The objects of packs in $TMPDIR, which are deleted when nobody reads from them any more."""
 
     def __init__(self, where: str) -> None:
         super().__init__(where, "sha1")
         with _in_tmpdir(where):
-            self.folder = Path(tempfile.mkdtemp(prefix="dsload-git-"))
-            self._file = open(self.folder / "received", "w+b")  # noqa: SIM115  # _let_go closes it
+            self._folder = Path(tempfile.mkdtemp(prefix="dsload-git-"))
+        self._files: list[BinaryIO] = []
+        self._packs: list[Pack] = []
         self._lock = threading.Lock()
-        weakref.finalize(self, _let_go, self._file, self.folder)
+        weakref.finalize(self, _let_go, self._files, self._folder)
 
     def agree(self, format: str | None, shallow: Iterable[bytes]) -> None:
         """Take what the server says of its repository, before the pack is indexed."""
@@ -146,43 +147,54 @@ class PackStore(Store):
 
     @contextlib.contextmanager
     def receive(self) -> Iterator[BinaryIO]:
-        """A file to write the pack to; it is indexed when the block ends."""
+        """A file to write a pack to; it is indexed when the block ends."""
         with _in_tmpdir(self.where):
-            self._file.seek(0)
-            self._file.truncate()
-            yield self._file
-            self._file.flush()
-        self._pack = Pack(self._file, self.format)
+            file = open(self._folder / f"received-{len(self._files)}", "w+b")  # noqa: SIM115  # _let_go closes it
+            self._files.append(file)
+            yield file
+            file.flush()
+        pack = Pack(file, self.format)
         with self._readable():
-            self._pack.index()
+            pack.index()
+        self._packs.append(pack)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
         try:
             with self._lock:
                 yield
-        except (BrokenPack, zlib.error, RecursionError) as error:
+        except (BrokenPack, zlib.error) as error:
             why = f"the pack that the server sent is broken: {error}"
             raise IntegrityError("reading", self.where, why, "run the same command again") from error
 
+    def __contains__(self, id: str) -> bool:
+        key = bytes.fromhex(id)
+        return any(key in pack for pack in self._packs)
+
+    def _pack(self, key: bytes) -> Pack:
+        for pack in self._packs:
+            if key in pack:
+                return pack
+        raise KeyError(key.hex())
+
     def raw(self, id: str) -> tuple[int, bytes]:
+        key = bytes.fromhex(id)
         with self._readable():
-            return self._pack.read(bytes.fromhex(id))
+            return self._pack(key).read(key)
 
     def commits(self, prefix: str) -> list[str]:
-        found = sorted(key for key in self._pack if key.hex().startswith(prefix))
-        return [key.hex() for key in found if self._pack.kind(key) == COMMIT]
+        with self._readable():
+            found = ((pack, key) for pack in self._packs for key in pack if key.hex().startswith(prefix))
+            return sorted(key.hex() for pack, key in found if pack.kind(key) == COMMIT)
 
     def size(self, id: str) -> int:
-        try:
-            with self._readable():
-                return self._pack.size(bytes.fromhex(id))
-        except KeyError:
-            return super().size(id)
+        key = bytes.fromhex(id)
+        with self._readable():
+            return self._pack(key).size(key)
 
     def chunks(self, id: str) -> Iterator[bytes]:
-        with self._readable():
-            pieces = self._pack.chunks(bytes.fromhex(id))
+        key = bytes.fromhex(id)
+        pieces = self._pack(key).chunks(key)
         while True:
             with self._readable():
                 piece = next(pieces, None)
@@ -191,13 +203,16 @@ class PackStore(Store):
             yield piece
 
     def keep(self) -> list[Path]:
-        """Name the pack as git does, and write its index; the paths of both."""
+        """The packs, named as git names them, and their indexes."""
+        paths = []
         with _in_tmpdir(self.where):
-            pack, index = (self.folder / f"pack-{self._pack.checksum.hex()}{suffix}" for suffix in (".pack", ".idx"))
-            (self.folder / "received").rename(pack)
-            with open(index, "wb") as out:
-                self._pack.write_index(out)
-        return [pack, index]
+            for number, pack in enumerate(self._packs):
+                kept = self._folder / f"pack-{pack.checksum.hex()}.pack"
+                (self._folder / f"received-{number}").rename(kept)
+                with open(kept.with_suffix(".idx"), "wb") as out:
+                    pack.write_index(out)
+                paths += [kept, kept.with_suffix(".idx")]
+        return paths
 
 
 @contextlib.contextmanager
@@ -213,6 +228,7 @@ def _in_tmpdir(where: str) -> Iterator[None]:
         raise kind("fetching", where, why, fix) from error
 
 
-def _let_go(file: BinaryIO, folder: Path) -> None:
-    file.close()
+def _let_go(files: list[BinaryIO], folder: Path) -> None:
+    for file in files:
+        file.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,12 +1,13 @@
 """A commit's tree as entries: files, executables, symlinks, LFS pointers, and where submodules go."""
 
+import hashlib
 import io
 import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from dulwich.attrs import GitAttributes, compile_gitattributes_patterns, parse_git_attributes
 from dulwich.index import validate_path_element_default, validate_path_element_hfs, validate_path_element_ntfs
@@ -22,6 +23,7 @@ _POINTER = 1024  # bytes; what is larger is no LFS pointer
 _DEEPEST = 1000  # folders in each other
 _LINK, _SUBMODULE = 0o120000, 0o160000
 _ATTRIBUTES = b".gitattributes"
+SETTINGS = (LFS_CONFIG, MODULES) = (b".lfsconfig", b".gitmodules")
 _KINDS = {"sha1": "gitblob", "sha256": "gitblob256"}
 
 
@@ -95,20 +97,69 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None) -> list[Entry]:
+def lacking_settings(tree: Tree, store: Store) -> list[str]:
+    """The ids of files that say how the others are read, as far as the store has them not."""
+    ids = [*tree.attributes.values(), *(tree.find(name) for name in SETTINGS)]
+    return [id for id in ids if id and id not in store]
+
+
+def lacking_content(tree: Tree, store: Store, prefix: str, held: Mapping[str, Entry]) -> Iterator[str]:
+    """The ids of content that neither the store has nor the target, under its path and by the same way of reading it.
+
+    Args:
+        tree, store, prefix: as of make_entries().
+        held: entries that the target holds, by path.
+    """
+    managed = _lfs_filter(tree, store)
+    for name, _, id in tree.files:
+        if id not in store:
+            entry = held.get(prefix + os.fsdecode(name))
+            if entry is None or _id_of(entry, store.format) != id or _reads_otherwise(entry, managed(name)):
+                yield id
+    for name, id in tree.links:
+        entry = held.get(prefix + os.fsdecode(name))
+        if id not in store and (entry is None or entry.symlink is None or entry.version != id):
+            yield id
+
+
+def _id_of(entry: Entry, format: str) -> str:
+    """The id of what stands for an entry in a tree: its content, or its pointer as git-lfs writes it."""
+    if entry.checksum is None or entry.symlink is not None or entry.directory:
+        return ""
+    if not _is_lfs(entry):
+        return entry.checksum.value
+    pointer = LFSPointer(entry.checksum.value, entry.size).to_bytes()
+    return hashlib.new(format, b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()
+
+
+def _is_lfs(entry: Entry) -> bool:
+    return entry.checksum is not None and entry.checksum.algorithm == "sha256"
+
+
+def _reads_otherwise(entry: Entry, managed: bool) -> bool:
+    """Whether a file became one of LFS since, or ceased to be one; one that is as small as a pointer may be one."""
+    return _is_lfs(entry) != managed and (_is_lfs(entry) or entry.size < _POINTER)
+
+
+def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None, held: Mapping[str, Entry]) -> list[Entry]:
     """Entries for the files and symlinks of a tree.
 
     Args:
         tree: as read_tree() read it.
-        store: has its objects.
+        store: has its objects, but for those that are held.
         prefix: put before each path, with `/` at its end.
         lfs: reads LFS objects; None keeps the pointers as they are.
+        held: entries that the target holds, by path.
     """
     blobs, algorithm = Blobs(store), _KINDS[store.format]
     managed = _lfs_filter(tree, store) if lfs else None
     entries, pointers = [], 0
     for name, executable, id in tree.files:
-        path, size = prefix + os.fsdecode(name), store.size(id)
+        path = prefix + os.fsdecode(name)
+        if id not in store:
+            entries.append(replace(held[path], executable=executable))
+            continue
+        size = store.size(id)
         if managed and lfs and size < _POINTER and (pointer := _read_pointer(store.read(id))):
             if managed(name):
                 checksum = Checksum("sha256", pointer.oid)
@@ -119,7 +170,8 @@ def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None) -> l
     if pointers:
         log.warning("%s: %d files look like LFS pointers, but no .gitattributes says so: kept", store.where, pointers)
     for name, id in tree.links:
-        path, target = prefix + os.fsdecode(name), os.fsdecode(store.read(id))
+        path = prefix + os.fsdecode(name)
+        target = os.fsdecode(store.read(id)) if id in store else held[path].symlink
         entries.append(Entry(path, 0, id, blobs, id, symlink=target))
     return entries
 
