@@ -110,6 +110,8 @@ def _tell(progress: Progress, stop: threading.Event) -> None:
 
 
 def _line(progress: Progress, rate: float, elapsed: float) -> str:
+    if not progress.files_total:
+        return f"{progress.phase}, {duration(elapsed)} so far"
     done = f"{progress.files:,} of {progress.files_total:,} files, {human(progress.bytes)}"
     if progress.bytes_total:
         done += f" of {human(progress.bytes_total)} ({min(100, 100 * progress.bytes // progress.bytes_total)}%)"

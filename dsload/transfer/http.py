@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import pycurl
@@ -86,6 +86,19 @@ class Exchange:
 
     def broke(self, error: Exception) -> None:
         """A callback of this exchange, or its request, raised: nothing more comes of it."""
+
+
+class Sink(Protocol):
+    """Where the body of an answer goes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take a piece of it."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go back, before a body comes once more,"""
+
+    def truncate(self) -> object:
+        """and forget what came before."""
 
 
 Feed = Callable[[bool, bool, bool], Exchange | None]  # (light, heavy, more) as of Client.take
@@ -208,7 +221,7 @@ class Client:
         return error
 
     def fetch(
-        self, request: Request, doing: str, where: str, body: Wanted = always, into: BinaryIO | None = None
+        self, request: Request, doing: str, where: str, body: Wanted = always, into: Sink | None = None
     ) -> Response:
         """One request, retried within the budget; its answer, of whatever status no retry helps against.
 
@@ -283,11 +296,11 @@ class _Fetch(Exchange):
     """An exchange whose answer is kept in memory."""
 
     def __init__(
-        self, client: Client, request: Request, doing: str, where: str, wanted: Wanted, file: BinaryIO | None = None
+        self, client: Client, request: Request, doing: str, where: str, wanted: Wanted, sink: Sink | None = None
     ) -> None:
         super().__init__()
         self._client, self._request, self._doing, self._where = client, request, doing, where
-        self._wanted, self._file = wanted, file
+        self._wanted, self._sink = wanted, sink
         self._body: list[bytes] = []
         self._size = 0
         self._response: Response | None = None
@@ -301,15 +314,15 @@ class _Fetch(Exchange):
         self._body.clear()
         self._size = 0
         self._response = response
-        if self._file:
-            self._file.seek(0)
-            self._file.truncate()
+        if self._sink:
+            self._sink.seek(0)
+            self._sink.truncate()
         if not self._wanted(response):
             raise Abandon
 
     def write(self, chunk: bytes) -> None:
-        if self._file:
-            self._file.write(chunk)
+        if self._sink:
+            self._sink.write(chunk)
             return
         self._size += len(chunk)
         if self._size > LARGEST_PAGE:

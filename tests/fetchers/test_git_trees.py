@@ -275,8 +275,6 @@ def test_keep_git(server: GitServer, work: Repository, volume: Path) -> None:
     push(work, server)
     done = load(server, volume, "-o", "keepGit=true", "--mount-mode", "0750")
     assert done.code == 0
-    (done.target / ".git/info").mkdir()
-    (done.target / ".git/info/exclude").write_text(".dsload\n")
     assert porcelain(done.target, "status", "--porcelain") == ""
     assert porcelain(done.target, "rev-parse", "HEAD", "main", "origin/main").split() == [work.head] * 3
     assert porcelain(done.target, "symbolic-ref", "HEAD") == "refs/heads/main"
@@ -331,7 +329,7 @@ def test_keep_git_with_lfs_and_submodules(server: GitServer, nested: Repository,
     assert done.code == 0
     assert not (done.target / ".git/lfs").exists()
     assert porcelain(done.target, "lfs", "ls-files") == f"{_oid(b'm' * 5000)[:10]} * model.bin"
-    assert porcelain(done.target, "status", "--porcelain", "--", ":!.dsload") == ""
+    assert porcelain(done.target, "status", "--porcelain") == ""
 
 
 def _oid(content: bytes) -> str:

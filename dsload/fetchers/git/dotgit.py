@@ -2,8 +2,8 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from dulwich.index import IndexEntry, write_index_dict
 from dulwich.object_format import get_object_format
@@ -13,6 +13,7 @@ from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import read_tree
 from dsload.listing import Checksum, Entry
+from dsload.volume import STATE
 
 _FOLDERS = ("branches", "objects/info", "refs/heads", "refs/tags")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
@@ -31,6 +32,7 @@ def dot_git(store: PackStore, commit: str, ref: str, location: Location) -> Iter
         "HEAD": f"ref: {ref}\n" if ref.startswith(_HEADS) else f"{commit}\n",
         "config": _config(store.format, ref, location),
         "packed-refs": _packed_refs(commit, ref),
+        "info/exclude": f"/{STATE}/\n",
     }
     if store.shallow:
         texts["shallow"] = "".join(f"{id}\n" for id in sorted(store.shallow))
@@ -39,7 +41,7 @@ def dot_git(store: PackStore, commit: str, ref: str, location: Location) -> Iter
     yield from map(made.entry, made.contents)
     for folder in _FOLDERS:
         yield Entry(f".git/{folder}", 0, "", made, directory=True)
-    yield from map(_Packs(store).entry, store.keep())
+    yield from _Packs(store).entries()
 
 
 def _config(format: str, ref: str, location: Location) -> str:
@@ -96,20 +98,20 @@ class _Made:
 
 
 class _Packs:
-    """The packs of a store."""
+    """The packs of a store and their indexes."""
 
     def __init__(self, store: PackStore) -> None:
-        self._store = store  # whose folder goes with it
+        self._store = store  # which closes the files when it goes
+        self._files = store.keep()
 
-    def entry(self, path: Path) -> Entry:
-        """The entry of one of its files."""
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        name, size = f".git/objects/pack/{path.name}", path.stat().st_size
-        return Entry(name, size, digest, self, str(path), Checksum("sha256", digest))
+    def entries(self) -> Iterator[Entry]:
+        """An entry for each."""
+        for name, file in self._files.items():
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            checksum = Checksum("sha256", digest)
+            yield Entry(f".git/objects/pack/{name}", file.tell(), digest, self, name, checksum)
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:
-        """Bytes of it."""
-        with open(entry.key, "rb") as file:
-            file.seek(start)
-            return file.read(end - start)
+        """Bytes of one."""
+        return os.pread(self._files[entry.key].fileno(), end - start, start)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import BinaryIO
 
 from dsload.errors import DsloadError, NotFoundError, RefusedError
 from dsload.fetchers.git.location import Location, site
 from dsload.listing import Request, Response
 from dsload.secrets import Secrets, basic, bearer, hide
-from dsload.transfer.http import Client
+from dsload.transfer.http import Client, Sink
 from dsload.transfer.retry import Failure, status_text, to_error
 
 TOKEN_USER = "oauth2"  # the user name that goes with a token, as the original data-loader gives it  # noqa: S105
@@ -36,7 +35,7 @@ class Login:
         ours = bool(self._value) and site(url).same_site(self.location)
         return {"Authorization": self._value} if ours else {}
 
-    def fetch(self, request: Request, doing: str, where: str, into: BinaryIO | None = None) -> Response:
+    def fetch(self, request: Request, doing: str, where: str, into: Sink | None = None) -> Response:
         """The answer to a request, of whatever status no retry helps against; see Client.fetch."""
         while True:
             sent = self.headers(request.url)

@@ -43,12 +43,12 @@ class Pack:
     """A pack.
 
     Args:
-        file: open for reading, seekable; stays the caller's to close.
+        file: open for reading; stays the caller's to close.
         algorithm: of the ids, sha1 or sha256.
     """
 
     def __init__(self, file: IO[bytes], algorithm: str) -> None:
-        self.algorithm = algorithm
+        self.file, self.algorithm = file, algorithm
         self._fd = file.fileno()
         self._id_size = hashlib.new(algorithm).digest_size
         self._end = os.fstat(self._fd).st_size - self._id_size

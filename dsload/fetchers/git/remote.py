@@ -6,7 +6,6 @@ Smart HTTP goes over the engine's transport (gitprotocol-http(5)), git:// over a
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,14 +20,13 @@ from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableE
 from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.store import LocalStore, PackStore, Store
-from dsload.fetchers.git.transports import HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
+from dsload.fetchers.git.transports import Counted, HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
 from dsload.secrets import Secrets
 from dsload.transfer.http import Client
 
 log = logging.getLogger(__name__)
 
 _HEAD = Ref(b"HEAD")
-_SAY = 10.0  # seconds between two lines that tell how much has come
 _REFUSED = ("permission denied", "access denied", "authentication failed", "forbidden", "not authorized")
 
 
@@ -96,8 +94,9 @@ class Remote:
 
         def fetch(client: GitClient) -> None:
             with into.receive() as pack:
+                write = pack.write if isinstance(client, HttpClient) else Counted(pack, self.where).write
                 result = client.fetch_pack(
-                    path, lambda refs, depth=None: wants, have, _Counted(pack.write, self.where),
+                    path, lambda refs, depth=None: wants, have, write,
                     depth=depth or None, ref_prefix=[b"HEAD"], filter_spec=leave_out.encode() or None,
                 )  # fmt: skip
                 into.agree(result.object_format, result.new_shallow or have.shallow)
@@ -205,21 +204,6 @@ class _Nothing:
 
     def nak(self) -> None:
         """The server has nothing of it."""
-
-
-class _Counted:
-    """Writes what comes, and says now and then how much it is."""
-
-    def __init__(self, write: Callable[[bytes], int], where: str) -> None:
-        self._write, self._where = write, where
-        self._count, self._said = 0, time.monotonic()
-
-    def __call__(self, data: bytes) -> int:
-        self._count += len(data)
-        if time.monotonic() - self._said >= _SAY:
-            self._said = time.monotonic()
-            log.info("%s: %.1f MiB of git objects so far", self._where, self._count / (1 << 20))
-        return self._write(data)
 
 
 def _local_refs(repo: Repo) -> Mapping[str, str]:

@@ -7,14 +7,12 @@ verified by construction.
 import contextlib
 import errno
 import re
-import shutil
 import tempfile
 import threading
 import weakref
 import zlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from dulwich.errors import ChecksumMismatch, ObjectFormatException
 from dulwich.object_store import DiskObjectStore
@@ -129,16 +127,14 @@ class LocalStore(Store):
 
 
 class PackStore(Store):
-    """The objects of packs in $TMPDIR, which are deleted when nobody reads from them any more."""
+    """The objects of packs in $TMPDIR, in files without a name: however the load ends, nothing stays there."""
 
     def __init__(self, where: str) -> None:
         super().__init__(where, "sha1")
-        with _in_tmpdir(where):
-            self._folder = Path(tempfile.mkdtemp(prefix="dsload-git-"))
         self._files: list[BinaryIO] = []
         self._packs: list[Pack] = []
         self._lock = threading.Lock()
-        weakref.finalize(self, _let_go, self._files, self._folder)
+        weakref.finalize(self, _close, self._files)
 
     def agree(self, format: str | None, shallow: Iterable[bytes]) -> None:
         """Take what the server says of its repository, before the pack is indexed."""
@@ -149,14 +145,17 @@ class PackStore(Store):
     def receive(self) -> Iterator[BinaryIO]:
         """A file to write a pack to; it is indexed when the block ends."""
         with _in_tmpdir(self.where):
-            file = open(self._folder / f"received-{len(self._files)}", "w+b")  # noqa: SIM115  # _let_go closes it
-            self._files.append(file)
+            file = self._new_file()
             yield file
             file.flush()
         pack = Pack(file, self.format)
         with self._readable():
             pack.index()
         self._packs.append(pack)
+
+    def _new_file(self) -> BinaryIO:
+        self._files.append(tempfile.TemporaryFile())  # noqa: SIM115  # _close closes it
+        return self._files[-1]
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
@@ -202,17 +201,16 @@ class PackStore(Store):
                 return
             yield piece
 
-    def keep(self) -> list[Path]:
-        """The packs, named as git names them, and their indexes."""
-        paths = []
+    def keep(self) -> dict[str, IO[bytes]]:
+        """The packs and their indexes, by the names that git gives them."""
+        kept: dict[str, IO[bytes]] = {}
         with _in_tmpdir(self.where):
-            for number, pack in enumerate(self._packs):
-                kept = self._folder / f"pack-{pack.checksum.hex()}.pack"
-                (self._folder / f"received-{number}").rename(kept)
-                with open(kept.with_suffix(".idx"), "wb") as out:
-                    pack.write_index(out)
-                paths += [kept, kept.with_suffix(".idx")]
-        return paths
+            for pack in self._packs:
+                name = f"pack-{pack.checksum.hex()}"
+                kept[f"{name}.pack"], kept[f"{name}.idx"] = pack.file, self._new_file()
+                pack.write_index(kept[f"{name}.idx"])
+                kept[f"{name}.idx"].flush()
+        return kept
 
 
 @contextlib.contextmanager
@@ -228,7 +226,6 @@ def _in_tmpdir(where: str) -> Iterator[None]:
         raise kind("fetching", where, why, fix) from error
 
 
-def _let_go(files: list[BinaryIO], folder: Path) -> None:
+def _close(files: list[BinaryIO]) -> None:
     for file in files:
         file.close()
-    shutil.rmtree(folder, ignore_errors=True)

@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import logging
 import select
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Protocol
 
@@ -16,6 +18,9 @@ from dsload.errors import NotFoundError
 from dsload.fetchers.git.login import Login
 from dsload.listing import Request, Response
 
+log = logging.getLogger(__name__)
+
+_SAY = 10.0  # seconds between two lines that tell how much has come
 _LENGTH = 4  # hex digits that a line of the protocol begins with
 
 
@@ -118,7 +123,8 @@ class HttpClient(AbstractHttpGitClient):
         kept = {name: value for name, value in (headers or {}).items() if name != "Content-Length"}
         request = Request(url, "GET" if data is None else "POST", kept, body=body)
         pack = tempfile.TemporaryFile() if self._fetches and body else None  # noqa: SIM115  # closed with the page
-        answer = self._login.fetch(request, "asking", self._where, into=pack)
+        into = Counted(pack, self._where) if pack else None
+        answer = self._login.fetch(request, "asking", self._where, into=into)
         if answer.status >= 300:
             raise self._login.error(answer, "asking", self._where)
         page = _Page(answer, url)
@@ -131,6 +137,23 @@ class HttpClient(AbstractHttpGitClient):
         file.seek(0)
         page.close = file.close  # type: ignore[method-assign]
         return page, file.read
+
+
+class Counted:
+    """A file that is written to, and says now and then how much has come."""
+
+    def __init__(self, file: IO[bytes], where: str) -> None:
+        self._file, self._where = file, where
+        self._count, self._said = 0, time.monotonic()
+        self.seek, self.truncate = file.seek, file.truncate
+
+    def write(self, data: bytes) -> int:
+        """Write it; how much it was."""
+        self._count += len(data)
+        if time.monotonic() - self._said >= _SAY:
+            self._said = time.monotonic()
+            log.info("%s: %.1f MiB of git objects so far", self._where, self._count / (1 << 20))
+        return self._file.write(data)
 
 
 def site_name(url: str) -> str:
