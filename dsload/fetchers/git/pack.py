@@ -22,6 +22,7 @@ _WINDOW = 1 << 20  # bytes read at a time while a pack is indexed,
 _GLANCE = 1 << 16  # and when objects are read from it, as they lie in no order
 _PIECE = 1 << 16  # bytes inflated at a time
 _CACHE = 16 << 20  # bytes of bases that are kept
+_LARGEST = 1 << 30  # bytes that a delta makes: git makes none of larger files (core.bigFileThreshold)
 _DEEPEST = 4096  # deltas of deltas
 
 
@@ -68,9 +69,10 @@ class Pack:
 
     def index(self) -> None:
         """Find every object and its id. Raises BrokenPack."""
-        magic, version, count = struct.unpack(">4sII", self._at(0, _HEAD))
-        if magic != b"PACK" or version not in (2, 3):
+        start = self._at(0, _HEAD)
+        if len(start) < _HEAD or not start.startswith((b"PACK\0\0\0\2", b"PACK\0\0\0\3")):
             raise BrokenPack("it does not begin as a pack does")
+        (count,) = struct.unpack(">I", start[8:])
         at, ids = _HEAD, {}
         waiting: dict[int | bytes, list[int]] = defaultdict(list)  # offsets of deltas by their base
         for _ in range(count):
@@ -130,8 +132,7 @@ class Pack:
         head = self._head(self._offsets[id])
         if head.kind in _NAMES:
             return head.size
-        delta = next(self._inflate(head, 64))
-        return _number(delta, _number(delta, 0)[1])[0]
+        return _made_size(next(self._inflate(head, 64)))
 
     def read(self, id: bytes) -> tuple[int, bytes]:
         """Kind and content of an object."""
@@ -259,11 +260,21 @@ def _hash(algorithm: str, kind: int, content: bytes) -> bytes:
 
 
 def _apply(base: bytes, delta: bytes) -> bytes:
+    if _made_size(delta) > _LARGEST:
+        raise BrokenPack(f"a delta of it makes more than {_LARGEST >> 20} MiB")
     try:
         made: Any = apply_delta(base, delta)
     except Exception as error:  # of its compiled form, which raises what it likes
         raise BrokenPack(f"a delta of it cannot be applied ({error})") from error
     return b"".join(made)
+
+
+def _made_size(delta: bytes) -> int:
+    """Bytes of what a delta makes."""
+    try:
+        return _number(delta, _number(delta, 0)[1])[0]
+    except IndexError:
+        raise BrokenPack("a delta of it is too short") from None
 
 
 def _number(delta: bytes, at: int) -> tuple[int, int]:
