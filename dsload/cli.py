@@ -306,11 +306,12 @@ def sources(output: str) -> None:
             {"…": "request headers" if spec.query_is_uri else "its own"} if spec.any_option else {}
         )
         state = "mounted, not loaded" if not spec.preloads else "installed" if spec.installed else spec.hint
-        missing = {scheme: missing_filesystem(scheme) for scheme in schemes} if spec is FSSPEC else {}
+        missing = {scheme: missing_filesystem(scheme) for scheme in schemes} if spec is FSSPEC else spec.missing
         rows.append(
             {
                 "type": spec.type,
                 "schemes": schemes,
+                "forms": spec.forms,
                 "options": options if spec.preloads else {},
                 "state": state,
                 "missing": {scheme: hint for scheme, hint in missing.items() if hint},
@@ -320,8 +321,8 @@ def sources(output: str) -> None:
         click.echo(_dump(rows))
         return
     for row in rows:
-        there = ", ".join(f"{scheme}://" for scheme in row["schemes"] if scheme not in row["missing"])
-        click.echo(f"{row['type']:<12} {there}  ({row['state']})")
+        there = [f"{scheme}://" for scheme in row["schemes"] if scheme not in row["missing"]]
+        click.echo(f"{row['type']:<12} {', '.join((*there, *row['forms']))}  ({row['state']})")
         for name, about in row["options"].items():
             click.echo(f"{'':<13}{name:<16} {about}")
         for scheme, hint in row["missing"].items():

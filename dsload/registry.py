@@ -40,6 +40,8 @@ class Spec:
         any_option: whether options have names that dsload cannot know.
         typed_schemes: more schemes that it takes where its type is given.
         scp: whether `user@host:path` is one of its forms.
+        forms: of its URIs beside the schemes, for people to read.
+        scheme_requires: the module that a scheme needs beyond the others; `extra` installs it.
         revision_in_name: whether an `@` in the URI is followed by a revision, and not preceded by a user.
         aliases: query parameters that are options under another name.
     """
@@ -55,6 +57,8 @@ class Spec:
     any_option: bool = False
     typed_schemes: tuple[str, ...] = ()
     scp: bool = False
+    forms: tuple[str, ...] = ()
+    scheme_requires: Mapping[str, str] = field(default_factory=dict)
     revision_in_name: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -78,6 +82,11 @@ class Spec:
         module, _, name = self.fetcher.partition(":")
         fetcher: FetcherClass = getattr(importlib.import_module(module), name)
         return fetcher
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The schemes whose module is not there, and how to install it."""
+        return {scheme: self.hint for scheme, module in self.scheme_requires.items() if not _is_there(module)}
 
     @property
     def hint(self) -> str:
@@ -152,6 +161,9 @@ _BUILT_IN = (
         },
         typed_schemes=("https", "http", "file"),
         scp=True,
+        forms=("http[s]://….git", "user@host:path"),
+        scheme_requires={"ssh": "paramiko", "git+ssh": "paramiko"},
+        extra="ssh",
     ),
     Spec("FILE", ("file",), "dsload.fetchers.file:File"),
     Spec("PVC", ("pvc",)),

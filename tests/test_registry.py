@@ -86,6 +86,7 @@ def test_filesystems_whose_library_is_missing() -> None:
     assert missing["FSSPEC"]["sftp"] == "pip install 'dsload[sftp]'"
     assert missing["FSSPEC"]["gs"] == "pip install 'dsload[gcs]'"
     assert "memory" not in missing["FSSPEC"]
+    assert missing["GIT"] == dict.fromkeys(("ssh", "git+ssh"), "pip install 'dsload[ssh]'")
     assert missing["S3"] == {}
     assert "sftp://          not installed: pip install 'dsload[sftp]'" in python(program, "sources").out
 
@@ -108,6 +109,7 @@ def test_a_fetcher_of_a_third_party(tmp_path: Path) -> None:
     assert row == {
         "type": "GREETING",
         "schemes": ["greet"],
+        "forms": [],
         "options": {"greeting": "what it says"},
         "state": "installed",
         "missing": {},

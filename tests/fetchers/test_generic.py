@@ -288,6 +288,7 @@ def test_a_broken_connection_is_one_line(tmp_path: Path) -> None:
     ("module", "uri", "hint"),
     [
         ("paramiko", "sftp://host/path", "pip install 'dsload[sftp]'"),
+        ("paramiko", "ssh://host/path", "pip install 'dsload[ssh]'"),
         ("gcsfs", "gs://bucket/path", "pip install 'dsload[gcs]'"),
         ("adlfs", "abfs://container/path", "pip install 'dsload[azure]'"),
         ("ocifs", "oci://bucket/path", "Install ocifs"),

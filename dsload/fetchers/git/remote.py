@@ -144,7 +144,7 @@ class Remote:
             from dsload.fetchers.git.sshpipe import open_ssh
         except ImportError as error:
             fix = "pip install 'dsload[ssh]'"
-            raise UsageError("loading", self.where, "the library for ssh is missing (paramiko)", fix) from error
+            raise UsageError("loading", self.where, "its library is missing (paramiko)", fix) from error
         return open_ssh(self.location, self._secrets, self._timeout, command, environment or {})
 
     def _go_by_https(self, error: "NoDaemon") -> None:

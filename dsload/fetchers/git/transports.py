@@ -144,12 +144,13 @@ class Counted:
 
     def __init__(self, file: IO[bytes], where: str) -> None:
         self._file, self._where = file, where
-        self._count, self._said = 0, time.monotonic()
+        self._count, self._said = 0, 0.0
         self.seek, self.truncate = file.seek, file.truncate
 
     def write(self, data: bytes) -> int:
         """Write it; how much it was."""
         self._count += len(data)
+        self._said = self._said or time.monotonic()
         if time.monotonic() - self._said >= _SAY:
             self._said = time.monotonic()
             log.info("%s: %.1f MiB of git objects so far", self._where, self._count / (1 << 20))
