@@ -60,6 +60,12 @@ def test_uris_that_are_not(uri: str) -> None:
     assert Source.parse(uri).type != "GIT"
 
 
+def test_the_guide_of_the_platform() -> None:
+    """Its Dataset names an option of the hubs."""
+    source = Source.parse("git://www.modelscope.cn/Qwen/Qwen2.5-0.5B-Instruct.git", "GIT", {"repoType": "MODEL"})
+    assert source.type == "GIT"
+
+
 def test_schemes_that_git_does_not_take() -> None:
     with pytest.raises(UsageError, match=r"GIT takes git://, git\+https://"):
         Source.parse("s3://bucket/a", "GIT")
@@ -80,6 +86,7 @@ def test_schemes_that_git_does_not_take() -> None:
         ("https://host/a", "git@host:b", True),
         ("http://host/a", "git@host:b", False),
         ("git://host/a", "https://host/b", False),
+        ("https://host/a", "git://host/b", True),
         ("file:///a", "file:///b", False),
     ],
 )

@@ -20,6 +20,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.tls import CA
 from tests.trees import contents
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples/datasets"
 TREE = {"a.txt": b"a", "sub/b.txt": b"b" * 3000}
 
 
@@ -132,6 +133,9 @@ def test_an_abbreviated_commit(server: GitServer, work: Repository, volume: Path
     old = work.git("rev-parse", "HEAD~")
     done = run(f"{server.url}/name.git", volume, "-o", f"commit={old[:8]}")
     assert (done.code, done.tree, done.report["revision"]) == (0, {"a.txt": b"old"}, old)
+    server.clear()
+    assert run(f"{server.url}/name.git", volume, "-o", f"commit={old[:8]}").report["files"]["kept"] == 1
+    assert server.requests() == []
     unknown = run(f"{server.url}/name.git", volume, "-o", "commit=abcdef123")
     assert unknown.code == 4
     assert "no branch or tag has a commit 'abcdef123'" in unknown.error
@@ -255,6 +259,20 @@ def test_a_server_that_makes_partial_packs_but_gives_no_single_objects(
     server.reject_unadvertised = True
     done = run(uri, volume)
     assert (done.code, done.tree) == (0, {**TREE, **new})
+
+
+def test_the_example_dataset(server: GitServer, work: Repository, tmp_path: Path, volume: Path) -> None:
+    (server.root / "name.git").rename(server.root / "Qwen2.5-0.5B-Instruct.git")
+    work.branch("master")
+    work.push(server.root / "Qwen2.5-0.5B-Instruct.git")
+    server.basic = ("oauth2", "t0ken-of-ann")
+    secrets = write_secrets(tmp_path / "secrets", token="t0ken-of-ann")
+    example = (EXAMPLES / "git.yaml").read_text()
+    (tmp_path / "git.yaml").write_text(example.replace("https://www.modelscope.cn/Qwen", server.url))
+    volume.mkdir()
+    done = command.run("load", "-f", tmp_path / "git.yaml", "--mount-root", volume, "--mount-secrets", secrets)
+    assert done.code == 0, done.err
+    assert contents(volume / "models/qwen") == TREE
 
 
 # Who may have it

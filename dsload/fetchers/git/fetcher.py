@@ -98,8 +98,8 @@ class Git:
         """The working tree of one commit."""
         wish = self._wish
         remote = self._remote(self._location, self._context.secrets, self._where)
-        ref, commit = resolve(remote, wish)
         held = self._context.held()
+        ref, commit = resolve(remote, wish, held.revision or "" if held else "")
         if held and held.whole and held.revision == commit:
             return Listing(held.entries, commit)
         self._held = {entry.path: entry for entry in held.entries} if held and not wish.keep else {}
@@ -163,8 +163,11 @@ class Git:
         return Secrets(ca_crt=secrets.ca_crt, known_hosts=secrets.known_hosts)
 
 
-def resolve(remote: Remote, wish: Wish) -> tuple[str, str]:
+def resolve(remote: Remote, wish: Wish, before: str) -> tuple[str, str]:
     """The ref that is wanted, in full ("" for none), and the commit.
+
+    Args:
+        before: the commit of the load before, which an abbreviated id that it begins with stands for still.
 
     Raises:
         NotFoundError: there is none.
@@ -173,7 +176,7 @@ def resolve(remote: Remote, wish: Wish) -> tuple[str, str]:
     if _FULL.fullmatch(wish.commit):
         return "", wish.commit
     if wish.commit:
-        return "", _expand(remote, wish.commit)
+        return "", before if before.startswith(wish.commit) else _expand(remote, wish.commit)
     names = _ref_names(wish.branch)
     refs = remote.refs(names)
     for name in names:

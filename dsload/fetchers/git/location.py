@@ -57,7 +57,7 @@ class Location:
         if self.scheme in _WEB and other.scheme in _WEB:
             upgraded = (other.scheme, other.port, self.scheme, self.port) == ("http", 80, "https", 443)
             return (self.scheme, self.port) == (other.scheme, other.port) or upgraded
-        return self.scheme == "ssh" or (self.scheme == "https" and other.scheme == "ssh")
+        return self.scheme == "ssh" or (self.scheme == "https" and other.scheme in ("ssh", "git"))
 
     def relative(self, url: str) -> "Location":
         """The location that a submodule's `./…` or `../…` stands for (git-submodule(1))."""

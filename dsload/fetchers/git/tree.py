@@ -79,8 +79,8 @@ def read_tree(store: Store, root: str) -> Tree:
 
 
 def _check_name(name: bytes, folder: bytes, where: str) -> None:
-    good = name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name
-    if good and (name[:1] in b".gG" or not name.isascii()):  # else it is no spelling of .git
+    good = b"/" not in name and b"\0" not in name
+    if good and (name[:1] in b".gG" or not name.isascii()):  # else it is not empty, `.`, `..` or a spelling of .git
         good = validate_path_element_default(name) and validate_path_element_ntfs(name)
         good = good and (not _is_utf8(name) or validate_path_element_hfs(name))
     if not good:
