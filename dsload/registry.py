@@ -152,7 +152,7 @@ _BUILT_IN = (
         "dsload.fetchers.git.fetcher:Git",
         {
             "branch": "branch or tag",
-            "commit": "its id, in full or abbreviated",
+            "commit": "its id, in full or abbreviated; or a tag",
             "depth": "commits of history that keepGit keeps; 1 where not given, 0 for all",
             "submodules": "true or recursive",
             "lfs": "false to keep the pointers of Git LFS",

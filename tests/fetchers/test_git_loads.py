@@ -71,7 +71,7 @@ def test_head_and_nothing_but_the_working_tree(
 
 
 @pytest.mark.parametrize("version2", [True, False], ids=["v2", "v0"])
-@pytest.mark.parametrize("name", ["branch", "light", "annotated", "refs/heads/branch", "commit"])
+@pytest.mark.parametrize("name", ["branch", "light", "annotated", "refs/heads/branch", "commit", "tag as commit"])
 def test_a_branch_tag_or_commit(server: GitServer, work: Repository, volume: Path, name: str, version2: bool) -> None:
     server.version2 = version2
     old = work.head
@@ -80,7 +80,8 @@ def test_a_branch_tag_or_commit(server: GitServer, work: Repository, volume: Pat
     work.tag("annotated", annotated=True)
     work.commit({"a.txt": b"newer"})
     work.push(server.root / "name.git")
-    option = f"commit={old}" if name == "commit" else f"branch={name}"
+    other = {"commit": f"commit={old}", "tag as commit": "commit=annotated"}
+    option = other.get(name, f"branch={name}")
     done = run(f"{server.url}/name.git", volume, "-o", option)
     assert (done.code, done.tree, done.report["revision"]) == (0, TREE, old)
 
@@ -399,8 +400,10 @@ def test_a_git_daemon(work: Repository, tmp_path: Path, volume: Path) -> None:
         done = run(f"{daemon.url}/name.git", volume)
         assert (done.code, done.tree, done.report["revision"]) == (0, TREE, work.head)
         missing = run(f"{daemon.url}/other.git", volume)
+        lost = run(f"{daemon.url}/name.git", volume, "-o", f"commit={'1' * 40}")
     assert missing.code == 4
     assert "access denied or repository not exported" in missing.error
+    assert (lost.code, "no branch or tag has the commit 1111" in lost.error) == (4, True)
 
 
 def test_a_daemon_that_says_nothing_is_given_up(volume: Path) -> None:
@@ -457,8 +460,7 @@ def test_ls_and_options(server: GitServer, work: Repository) -> None:
     assert {row["path"]: row["size"] for row in listed["entries"]} == {"a.txt": 1, "sub/b.txt": 3000}
     for option, words in {
         "depth=x": "'x' is no number", "submodules=all": "'all' is not true, false or recursive",
-        "lfs=maybe": "'maybe' is not true or false", "commit=HEAD": "'head' is no commit id",
-        "tag=v1": "does not know it",
+        "lfs=maybe": "'maybe' is not true or false",         "tag=v1": "does not know it",
     }.items():  # fmt: skip
         done = command.run("ls", f"{server.url}/name.git", "-o", option)
         assert (done.code, words in done.err) == (2, True), done.err

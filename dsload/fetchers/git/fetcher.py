@@ -64,17 +64,16 @@ class Wish:
 
 def read_wish(options: Mapping[str, str]) -> Wish:
     """Read the options. Raises UsageError where one is wrong."""
-    commit = options.get("commit", "").lower()
+    branch, commit = options.get("branch", ""), options.get("commit", "").lower()
     if commit and not (_FULL.fullmatch(commit) or _SHORT.fullmatch(commit)):
-        fix = "give a branch or tag by option branch"
-        raise UsageError("reading", "option commit", f"{commit!r} is no commit id", fix)
+        branch, commit = options["commit"], ""  # a tag, as `git checkout` of the original data-loader took it
     depth = options.get("depth", "") or "1"
     if not depth.isdecimal():
         raise UsageError("reading", "option depth", f"{depth!r} is no number", "0 stands for the whole history")
     submodules = options.get("submodules", "").lower()
     levels = _DEEPEST if submodules == "recursive" else int(_flag("submodules", submodules, "true, false or recursive"))
     return Wish(
-        options.get("branch", ""), commit, int(depth), levels,
+        branch, commit, int(depth), levels,
         lfs=_flag("lfs", options.get("lfs", "true")), keep=_flag("keepGit", options.get("keepGit", "false")),
     )  # fmt: skip
 
