@@ -197,6 +197,13 @@ def test_a_path_of_the_same_server_by_lfsconfig(
     assert server.storage.leaked == []
 
 
+def test_a_folder_of_this_machine_is_no_lfs_server(server: GitServer, work: Repository, volume: Path) -> None:
+    work.commit({".lfsconfig": f"[lfs]\n\turl = file://{work.path}\n".encode()})
+    work.push(server.root / "name.git")
+    done = load(server, volume)
+    assert (done.code, "lfs.url in .lfsconfig is a folder of this machine" in done.error) == (4, True)
+
+
 def test_bearer(server: GitServer, volume: Path, tmp_path: Path) -> None:
     server.bearer = "t0ken-of-ann"
     write_secrets(tmp_path / "secrets", token="t0ken-of-ann")

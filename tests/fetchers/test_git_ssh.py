@@ -164,6 +164,18 @@ def test_lfs_by_git_lfs_authenticate(ssh: GitSsh, work: Repository, volume: Path
 
 
 @pytest.mark.usefixtures("secrets")
+def test_lfs_over_ssh_by_lfsconfig(ssh: GitSsh, work: Repository, volume: Path, tmp_path: Path) -> None:
+    work.track("*.bin")
+    work.commit({"model.bin": b"m" * 5000, ".lfsconfig": f"[lfs]\n\turl = {ssh.url('name.git')}\n".encode()})
+    work.push(tmp_path / "git/name.git")
+    with GitServer(tmp_path / "git") as http:
+        ssh.lfs_authenticate = {"href": f"{http.url}/name.git/info/lfs", "header": {}}
+        done = load(f"{http.url}/name.git", volume)
+        assert (done.code, done.tree["model.bin"]) == (0, b"m" * 5000)
+    assert ssh.commands() == ["git-lfs-authenticate /name.git download"]
+
+
+@pytest.mark.usefixtures("secrets")
 def test_an_ssh_server_without_lfs(ssh: GitSsh, work: Repository, volume: Path, tmp_path: Path) -> None:
     work.track("*.bin")
     work.commit({"model.bin": b"m" * 5000})

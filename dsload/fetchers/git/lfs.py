@@ -64,6 +64,9 @@ def make_reader(remote: Remote, config: bytes, ref: str, secrets: Secrets, clien
     """
     endpoint = _endpoint(remote.location, config)
     if endpoint.scheme == "file":
+        if remote.location.scheme != "file":
+            why = "lfs.url in .lfsconfig is a folder of this machine"
+            raise NotFoundError("listing", remote.where, why, "mend it, or keep the pointers by -o lfs=false")
         return LocalObjects(endpoint.path, remote.where)
     server = _Server(remote, endpoint, secrets, client)
     return LfsFiles(server, ref, remote.where)
@@ -82,10 +85,8 @@ def _endpoint(location: Location, config: bytes) -> Location:
     return location
 
 
-def _api(at: Location, given: bool) -> str:
-    """The URL of the API; of a repository's own server it is derived (docs/api/server-discovery.md)."""
-    if given:
-        return at.url.rstrip("/")
+def _derived(at: Location) -> str:
+    """The URL of the API that goes with a repository (docs/api/server-discovery.md)."""
     path = at.path.strip("/")
     port = f":{at.port}" if at.scheme in ("http", "https") and at.port not in (80, 443) else ""
     scheme = at.scheme if at.scheme in ("http", "https") else "https"
@@ -98,12 +99,12 @@ class _Server:
     def __init__(self, remote: Remote, endpoint: Location, secrets: Secrets, client: Client) -> None:
         own = endpoint == remote.location
         self.client, self.where = client, remote.where
-        self._remote, self._endpoint = remote, endpoint
-        self._url = _api(endpoint, given=not own)
-        here = parse_location(self._url)
-        theirs = secrets if here.same_site(remote.location) else Secrets()
-        http = remote.location.scheme in ("http", "https")
-        self.login = remote.login if own and http else Login(here, theirs, client)
+        self._endpoint = endpoint
+        http = endpoint.scheme in ("http", "https")
+        self._url = endpoint.url.rstrip("/") if http and not own else _derived(endpoint)
+        theirs = secrets if own or endpoint.same_site(remote.location) else Secrets()
+        self._remote = remote if own else Remote(endpoint, theirs, client, remote.where)
+        self.login = remote.login if own and http else Login(parse_location(self._url), theirs, client)
         self._granted: Action | None = None
 
     @property
