@@ -86,6 +86,14 @@ def test_a_branch_tag_or_commit(server: GitServer, work: Repository, volume: Pat
     assert (done.code, done.tree, done.report["revision"]) == (0, TREE, old)
 
 
+def test_the_id_of_what_is_no_commit(server: GitServer, work: Repository, volume: Path) -> None:
+    work.tag("annotated", annotated=True)
+    work.push(server.root / "name.git")
+    for name, kind in (("annotated", "tag"), ("HEAD:a.txt", "blob"), ("HEAD:", "tree")):
+        done = run(f"{server.url}/name.git", volume, "-o", f"commit={work.git('rev-parse', name)}")
+        assert (done.code, f"is no commit but a {kind}" in done.error) == (4, True), done.error
+
+
 def test_a_branch_goes_before_a_tag_of_its_name(server: GitServer, work: Repository, volume: Path) -> None:
     work.git("tag", "both", "HEAD~")
     work.branch("both")
@@ -389,8 +397,9 @@ def test_no_daemon_is_tried_over_https(work: Repository, ca: CA, tmp_path: Path,
     """A proxy stands for the host, whose port 443 nobody may take here."""
     with GitServer(tmp_path / "git", tls=ca) as server, Proxy(ports={443: server.port}) as proxy:
         env = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "", "SSL_CERT_FILE": str(ca.bundle)}
-        done = run(f"git://localhost:{free_port()}/name.git", volume, env=env)
-    assert (done.code, done.tree) == (0, TREE)
+        for option in ("branch=main", f"commit={work.head}"):
+            done = run(f"git://localhost:{free_port()}/name.git", volume, "-o", option, env=env)
+            assert (done.code, done.tree) == (0, TREE)
     assert "no git daemon answers at git://localhost" in done.result.err
     assert "trying https" in done.result.err
 

@@ -66,11 +66,7 @@ class Remote:
                 self.head = repo.refs.get_symrefs().get(_HEAD, b"").decode("utf-8", "replace")
                 return {name: id for name, id in _local_refs(repo).items() if name.startswith(tuple(prefixes))}
         wanted = [prefix.encode() for prefix in prefixes]
-        try:
-            answer = self._call(lambda client: client.get_refs(b"", ref_prefix=wanted))
-        except NoDaemon as error:
-            self._go_by_https(error)
-            return self.refs(prefixes)
+        answer = self._call(lambda client: client.get_refs(b"", ref_prefix=wanted))
         self.head = answer.symrefs.get(_HEAD, b"").decode("utf-8", "replace")
         return {name.decode("utf-8", "replace"): sha.decode() for name, sha in answer.refs.items() if sha}
 
@@ -125,7 +121,11 @@ class Remote:
                 self._http = HttpClient(self.location.url, self.login, self.where)
             with self._told():
                 return call(self._http)
-        return self._client.insist(lambda: self._attempt(call))
+        try:
+            return self._client.insist(lambda: self._attempt(call))
+        except NoDaemon as error:
+            self._go_by_https(error)
+            return self._call(call)
 
     def _attempt(self, call: Callable[[GitClient], Any]) -> Any:
         client = LocalGitClient() if self.location.scheme == "file" else PipeClient(self._service)

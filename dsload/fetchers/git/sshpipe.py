@@ -1,7 +1,8 @@
 """Commands on a git server over ssh, in-process: no key is written to a file, and no passphrase to an argument."""
 
+import contextlib
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import paramiko
 
@@ -54,6 +55,14 @@ def open_ssh(
     return _Ssh(client, channel)
 
 
+@contextlib.contextmanager
+def _as_oserror() -> Iterator[None]:
+    try:
+        yield
+    except paramiko.SSHException as error:
+        raise ConnectionError(str(error)) from error
+
+
 class _Ssh:
     """A conversation over an ssh channel."""
 
@@ -64,11 +73,13 @@ class _Ssh:
         self.close = weakref.finalize(self, client.close)
 
     def read(self, size: int) -> bytes:
-        data: bytes = self._reader.read(None if size < 0 else size)
+        with _as_oserror():
+            data: bytes = self._reader.read(None if size < 0 else size)
         return data
 
     def write(self, data: bytes) -> int:
-        self._channel.sendall(data)
+        with _as_oserror():
+            self._channel.sendall(data)
         return len(data)
 
     def ready(self) -> bool:

@@ -19,12 +19,10 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID, parse_tree
 
 from dsload.errors import IntegrityError, NoSpaceError, NotFoundError, VolumeError
-from dsload.fetchers.git.pack import COMMIT, TAG, TREE, BrokenPack, Pack
+from dsload.fetchers.git.pack import COMMIT, TREE, BrokenPack, Pack
 
 _KINDS = ("object", "commit", "tree", "blob", "tag")
-_DEEPEST = 100  # tags of tags
 _TREE = re.compile(rb"tree ([0-9a-f]{40,64})\n")
-_OBJECT = re.compile(rb"object ([0-9a-f]{40,64})\n")
 
 
 class Store:
@@ -60,16 +58,15 @@ class Store:
         yield self.read(id)
 
     def root(self, commit: str) -> str:
-        """The tree of a commit, through tags. Raises KeyError where it is not here."""
-        id = commit
-        for _ in range(_DEEPEST):
-            kind, content = self.raw(id)
-            if kind != TAG:
-                break
-            id = _named(_OBJECT, content)
+        """The tree of a commit. Raises KeyError where it is not here."""
+        kind, content = self.raw(commit)
         if kind != COMMIT:
-            raise NotFoundError("reading", self.where, f"{commit} is no commit but a {_KINDS[kind]}")
-        return _named(_TREE, content)
+            why = f"{commit} is no commit but a {_KINDS[kind]}"
+            raise NotFoundError("reading", self.where, why, "give a tag by its name")
+        match = _TREE.match(content)
+        if not match:
+            raise KeyError(commit)
+        return match[1].decode()
 
     def tree(self, id: str) -> list[tuple[bytes, int, str]]:
         """Name, mode and id of the entries of one tree. Raises IntegrityError where it is not here or broken."""
@@ -90,13 +87,6 @@ class Store:
         except KeyError as error:
             why = f"the object {id} is missing"
             raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
-
-
-def _named(pattern: re.Pattern[bytes], content: bytes) -> str:
-    match = pattern.match(content)
-    if not match:
-        raise KeyError("what it names")
-    return match[1].decode()
 
 
 class LocalStore(Store):
@@ -218,6 +208,8 @@ def _in_tmpdir(where: str) -> Iterator[None]:
     """Say of which folder it is where $TMPDIR does not take what is written."""
     try:
         yield
+    except (ConnectionError, TimeoutError):
+        raise
     except OSError as error:
         folder = tempfile.gettempdir() if tempfile.tempdir else "$TMPDIR"
         why = f"{folder} does not take git's objects ({(error.strerror or str(error)).lower()})"
