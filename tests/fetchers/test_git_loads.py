@@ -14,6 +14,7 @@ from tests.repositories import Executable, Link, Repository
 from tests.servers.fault import ALWAYS, FaultServer
 from tests.servers.git import GitServer
 from tests.servers.gitdaemon import GitDaemon
+from tests.servers.mounts import small_tmpfs
 from tests.servers.orders import status
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
@@ -455,6 +456,19 @@ def test_a_repository_of_the_object_format_sha256(tmp_path: Path, volume: Path) 
 
 
 # $TMPDIR
+
+
+@pytest.mark.parametrize("transport", ["http", "daemon"])
+def test_no_room_in_tmpdir(server: GitServer, work: Repository, volume: Path, tmp_path: Path, transport: str) -> None:
+    work.commit({"noise": os.urandom(500_000)})
+    work.push(server.root / "name.git")
+    with small_tmpfs(tmp_path / "small", 128 << 10) as small, GitDaemon(server.root) as daemon:
+        url = server.url if transport == "http" else daemon.url
+        done = run(f"{url}/name.git", volume, env={"TMPDIR": str(small)})
+        assert done.code == 6
+        assert f"{small} does not take git's objects (no space left on device); set TMPDIR" in done.error
+        assert os.listdir(small) == []
+    assert run(f"{server.url}/name.git", volume).code == 0
 
 
 def test_nothing_stays_in_tmpdir(server: GitServer, volume: Path, tmp_path: Path) -> None:

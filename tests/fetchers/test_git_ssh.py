@@ -7,10 +7,12 @@ from typing import Literal
 
 import pytest
 
+from tests import command
 from tests.loads import Run, run, write_secrets
 from tests.repositories import Repository
 from tests.servers.git import GitServer
 from tests.servers.gitssh import GitSsh
+from tests.servers.mounts import as_user, directory_of
 from tests.servers.orders import basic
 from tests.servers.process import free_port
 from tests.trees import contents
@@ -121,6 +123,17 @@ def test_a_host_that_the_user_knows(ssh: GitSsh, volume: Path, tmp_path: Path) -
         mine.write_text(other.known_hosts().replace(str(other.port), str(ssh.port)))
     refused = load(ssh.url("name.git"), volume, "-o", "include=a.txt")
     assert refused.code == 3
+
+
+def test_a_uid_without_a_name(ssh: GitSsh) -> None:
+    with directory_of() as folder:
+        secrets = write_secrets(folder / "secrets", ssh_privatekey=ssh.key())
+        flags = ["--mount-root", folder, "--mount-path", "set", "--mount-secrets", secrets]
+        for uri in (ssh.url("name.git"), ssh.url("name.git").replace(f"{ssh.user}@", "")):
+            env = {"HOME": "/nonexistent", "USER": "", "LOGNAME": "", "LNAME": "", "USERNAME": ""}
+            done = command.run("load", uri, *flags, env=env, wrap=as_user)
+            assert done.code == (0 if ssh.user in uri else 3), done.err
+        assert contents(folder / "set") == TREE
 
 
 def test_keys_that_do_not_open(ssh: GitSsh, volume: Path, tmp_path: Path) -> None:
