@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dsload.listing import Listing
     from dsload.loading import Settings, Target
     from dsload.report import Report
+    from dsload.sharding import Shard
     from dsload.source import Source
     from dsload.transfer.http import Network
 
@@ -138,6 +139,7 @@ def cli() -> None:
          help="What to do where owner and mode cannot be set.")  # fmt: skip
 @_option("--no-verify", is_flag=True, help="Do not hash what is loaded; sizes are still checked.")
 @_option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@_option("--shard", metavar="I/N", help="Load part I (from 0) of N; default from JOB_COMPLETION_INDEX, DSLOAD_SHARDS.")
 @_option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the report on stdout.")
 @_option("--report-file", metavar="FILE", help="Write the JSON report here too, such as /dev/termination-log.")
 @_logging_options
@@ -382,7 +384,16 @@ def _options(texts: tuple[str, ...]) -> dict[str, str]:
 def _settings(flags: dict[str, Any], secrets: Secrets) -> "Settings":
     from dsload.loading import Settings
 
-    return Settings(_network(flags, secrets), not flags["no_verify"], flags["dry_run"])
+    return Settings(_network(flags, secrets), not flags["no_verify"], flags["dry_run"], _shard(flags["shard"]))
+
+
+def _shard(given: str | None) -> "Shard | None":
+    """The flag, else what the Job of `dsload manifest --shards` says in the environment."""
+    from dsload.sharding import parse_shard
+
+    index, count = os.environ.get("JOB_COMPLETION_INDEX"), os.environ.get("DSLOAD_SHARDS")
+    text = given or (f"{index}/{count}" if index and count else "")
+    return parse_shard(text, os.environ.get("DSLOAD_ROUND", "")) if text else None
 
 
 def _network(flags: dict[str, Any], secrets: Secrets) -> "Network":

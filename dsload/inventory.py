@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, NamedTuple, Self
 
-from dsload.volume import Volume, writing
+from dsload.volume import JOURNALS, PARTS, Volume, writing
 
 FORMAT = 1
 INVENTORY, MARKER, JOURNAL = "inventory.jsonl", "complete.json", "parts/files.jsonl"
@@ -104,8 +104,9 @@ class Header:
 class Inventory:
     """The inventory of a target."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, shard: int | None = None) -> None:
         self._volume = volume
+        self._name = JOURNAL if shard is None else f"{PARTS}/files-{shard}.jsonl"
         self._lock = Lock()
         self._journal = -1
         self._appended = self._unsynced_bytes = self._unsynced_rows = 0
@@ -114,7 +115,7 @@ class Inventory:
 
     def header(self) -> Header | None:
         """The header, None where there is no inventory that this version reads."""
-        line = next(self._lines(INVENTORY), b"")
+        line = next(self._volume.read_state(INVENTORY), b"")
         with contextlib.suppress(ValueError, TypeError):
             fields = json.loads(line)
             if isinstance(fields, dict) and fields.get("dsload") == FORMAT:
@@ -124,13 +125,13 @@ class Inventory:
     def complete(self) -> dict[str, Any] | None:
         """What the marker says, None where the last load did not end."""
         with contextlib.suppress(ValueError):
-            found = json.loads(b"".join(self._lines(MARKER)))
+            found = json.loads(b"".join(self._volume.read_state(MARKER)))
             return found if isinstance(found, dict) else None
         return None
 
     def rows(self) -> Iterator[Row]:
         """The rows of the inventory, sorted by path; the journal is not in them before recover()."""
-        lines = self._lines(INVENTORY)
+        lines = self._volume.read_state(INVENTORY)
         if self.header() is None:
             return
         next(lines)
@@ -151,31 +152,23 @@ class Inventory:
         added = (Row.parse(record.line) for _, record in sorted(late.items()) if not record.gone)
         return heapq.merge(rows, added, key=lambda row: row.path)
 
-    def _lines(self, name: str) -> Iterator[bytes]:
-        with writing("reading", f"{self._volume.path}/.dsload/{name}"):
-            try:
-                fd = self._volume.open_state(name, os.O_RDONLY | os.O_NONBLOCK)
-            except (FileNotFoundError, NotADirectoryError):
-                return
-            with open(fd, "rb") as file:
-                yield from file
-
-    def _records(self) -> Iterator["_Record"]:
-        """The lines of the journal; one that a kill cut short is passed over."""
-        synced = 0
-        for line in self._lines(JOURNAL):
-            if match := _MARK.fullmatch(line):
-                synced = int(match[1])
+    def _records(self, names: Iterable[str] | None = None) -> Iterator["_Record"]:
+        """The lines of journals, of all where not said; one that a kill cut short is passed over."""
         number = 0
-        for line in self._lines(JOURNAL):
-            if _MARK.fullmatch(line):
-                continue
-            number += 1
-            try:
-                record = _Record.parse(line, number, synced)
-            except (ValueError, KeyError):
-                continue
-            yield record
+        for name in self._journals() if names is None else names:
+            synced = number
+            for line in self._volume.read_state(name):
+                if match := _MARK.fullmatch(line):
+                    synced = number + int(match[1])
+            for line in self._volume.read_state(name):
+                if _MARK.fullmatch(line):
+                    continue
+                number += 1
+                try:
+                    record = _Record.parse(line, number, synced)
+                except (ValueError, KeyError):
+                    continue
+                yield record
 
     # Writing, with the lease held
 
@@ -189,7 +182,7 @@ class Inventory:
             intact: whether the content of a row's file is as the row says; asked for rows that were not synced.
         """
         before = self.header()
-        journal = any(True for _ in self._lines(JOURNAL))
+        journal = any(True for name in self._journals() for _ in self._volume.read_state(name))
         foreign = before is not None and before.identity != header.identity
         if journal or foreign:
             self._volume.remove_state(MARKER)
@@ -202,8 +195,33 @@ class Inventory:
         if self.header() is None:
             with self._volume.replace_state(INVENTORY) as fd:
                 os.write(fd, _encode(asdict(header)))
-        with writing("opening", JOURNAL):
-            self._journal = self._volume.open_state(JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._open_journal()
+
+    def _open_journal(self) -> None:
+        with writing("opening", self._name):
+            self._journal = self._volume.open_state(self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def resume(self, intact: Callable[[Row], bool]) -> list[Row]:
+        """Go on with the journal of a shard that was killed, of which the rows that can be believed are kept.
+
+        Args:
+            intact: as of recover().
+
+        Returns:
+            those rows, sorted by path.
+        """
+        found: dict[str, _Record] = {}
+        for record in self._records([self._name]):
+            if record.gone or record.safe or intact(Row.parse(record.line)):
+                found[record.path] = record
+        kept = [found[path] for path in sorted(found)]
+        self._volume.sync()
+        with self._volume.replace_state(self._name) as fd, os.fdopen(fd, "wb", closefd=False) as out:
+            out.writelines(record.line or _gone(record.path) for record in kept)
+            out.write(b'{"synced":%d}\n' % len(kept))
+        self._appended = len(kept)
+        self._open_journal()
+        return [Row.parse(record.line) for record in kept if not record.gone]
 
     def intend(self, row: Row) -> None:
         """A file is whole and about to be put in place; should its row not follow, the next run hashes it."""
@@ -218,18 +236,18 @@ class Inventory:
 
     def gone(self, path: str) -> None:
         """A file is deleted, or no longer dsload's."""
-        self._append(_encode({"path": path, "gone": True}))
+        self._append(_gone(path))
 
     def sync(self) -> None:
         """Sync the volume, and mark the rows from before as safe."""
         with self._lock:
             rows, self._unsynced_bytes, self._unsynced_rows = self._appended, 0, 0
         self._volume.sync()
-        with self._lock, writing("writing", JOURNAL):
+        with self._lock, writing("writing", self._name):
             os.write(self._journal, b'{"synced":%d}\n' % rows)
 
     def _append(self, line: bytes) -> None:
-        with self._lock, writing("writing", JOURNAL):
+        with self._lock, writing("writing", self._name):
             os.write(self._journal, line)
             self._appended += 1
 
@@ -254,7 +272,12 @@ class Inventory:
                 out.write(_encode(asdict(header)))
                 for line in _latest(heapq.merge(self._old(), *runs)):
                     out.write(_without_version(line) if forget_versions else line)
-        self._volume.remove_state(JOURNAL)
+        for name in self._journals():
+            self._volume.remove_state(name)
+
+    def _journals(self) -> list[str]:
+        """Those of finished files: one, or one for each shard that is or was at work."""
+        return [f"{PARTS}/{name}" for name in self._volume.state_names(JOURNALS, PARTS)]
 
     def _old(self) -> Iterator["_Keyed"]:
         return ((row.path, 0, row.line()) for row in self.rows())
@@ -327,6 +350,10 @@ def _without_version(line: bytes) -> bytes:
 
 
 _json = json.JSONEncoder(separators=(",", ":"))
+
+
+def _gone(path: str) -> bytes:
+    return _encode({"path": path, "gone": True})
 
 
 def _encode(value: object) -> bytes:

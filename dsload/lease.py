@@ -34,12 +34,18 @@ class Lease:
         volume: the prepared target.
         beat: seconds between two touches.
         ttl: seconds of silence after which a holder counts as dead.
+        name: of the file; a shard of a load has one of its own.
+        brief: whether it is held for a moment only, as shards hold the target's: such a holder is waited for by others
+            of the kind.
 
     `lost` is set when another load has taken the lease over, as it may when this process was frozen.
     """
 
-    def __init__(self, volume: Volume, beat: float = BEAT, ttl: float = TTL) -> None:
+    def __init__(
+        self, volume: Volume, beat: float = BEAT, ttl: float = TTL, name: str = LEASE, brief: bool = False
+    ) -> None:
         self._volume, self._beat, self._ttl = volume, beat, ttl
+        self._name, self._brief = name, brief
         self._nonce = secrets.token_hex(16)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="dsload-lease", daemon=True)
@@ -55,12 +61,15 @@ class Lease:
         self._thread.join()
         with contextlib.suppress(OSError):
             if self._mine():
-                self._volume.remove_state(LEASE)
+                self._volume.remove_state(self._name)
 
     def _acquire(self) -> None:
-        while not self._create(LEASE):
+        while not self._create(self._name):
             holder = self._read()
             if holder is None:
+                continue
+            if self._brief and holder.get("brief") and not self._silent(holder):
+                self._stop.wait(_WATCH)
                 continue
             if not self._dead(holder):
                 raise self._busy(holder)
@@ -73,7 +82,7 @@ class Lease:
             except FileExistsError:
                 return False
             try:
-                os.write(fd, json.dumps(_identity(self._nonce), indent=1).encode() + b"\n")
+                os.write(fd, json.dumps(_identity(self._nonce, self._brief), indent=1).encode() + b"\n")
                 os.fsync(fd)
             except BaseException:
                 self._volume.remove_state(name)
@@ -84,7 +93,7 @@ class Lease:
 
     def _take_over(self, seen: dict[str, Any]) -> None:
         """Remove a dead holder's lease. The claim file lets one contender at a time do so."""
-        claim = f"{LEASE}.claim"
+        claim = f"{self._name}.claim"
         if not self._create(claim):
             if (self._age(claim) or 0) > self._ttl:
                 self._volume.remove_state(claim)
@@ -93,7 +102,7 @@ class Lease:
         try:
             if self._read() == seen:
                 log.warning("taking over the lease of a load that has ended: %s", _holder(seen))
-                self._volume.remove_state(LEASE)
+                self._volume.remove_state(self._name)
         finally:
             self._volume.remove_state(claim)
 
@@ -101,14 +110,18 @@ class Lease:
         """Whether the holder has ended; watches the lease until its next beat, its end, or until it expires."""
         if _ended_here(holder):
             return True
-        first = self._mtime(LEASE)
+        first = self._mtime(self._name)
         deadline = time.monotonic() + self._ttl
         log.warning("the target is held by another load: %s; watching whether it is alive", _holder(holder))
-        while (age := self._age(LEASE)) is not None and age <= self._ttl and time.monotonic() < deadline:
-            if self._mtime(LEASE) not in (first, None):
+        while (age := self._age(self._name)) is not None and age <= self._ttl and time.monotonic() < deadline:
+            if self._mtime(self._name) not in (first, None):
                 return False
             self._stop.wait(_WATCH)
-        return self._mtime(LEASE) in (first, None)
+        return self._mtime(self._name) in (first, None)
+
+    def _silent(self, holder: dict[str, Any]) -> bool:
+        """Whether a holder has ended, by all that can be told at once."""
+        return _ended_here(holder) or (self._age(self._name) or 0) > self._ttl
 
     def _busy(self, holder: dict[str, Any]) -> BusyError:
         fix = "wait for it to end, or load into another --mount-path"
@@ -116,9 +129,9 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         """What the lease says, {} where that is no lease, None where there is none."""
-        with writing("reading the lease", f"{self._volume.path}/.dsload/{LEASE}"):
+        with writing("reading the lease", f"{self._volume.path}/.dsload/{self._name}"):
             try:
-                fd = self._volume.open_state(LEASE, os.O_RDONLY)
+                fd = self._volume.open_state(self._name, os.O_RDONLY)
             except FileNotFoundError:
                 return None
             with os.fdopen(fd, "rb") as file, contextlib.suppress(ValueError):
@@ -129,7 +142,7 @@ class Lease:
     def _mine(self) -> bool:
         """Whether the lease is still this one's. Raises OSError where the volume does not say."""
         try:
-            fd = self._volume.open_state(LEASE, os.O_RDONLY)
+            fd = self._volume.open_state(self._name, os.O_RDONLY)
         except FileNotFoundError:
             return False
         with os.fdopen(fd, "rb") as file:
@@ -164,16 +177,17 @@ class Lease:
                 if not self._mine():
                     self.lost.set()
                     return
-                fd = self._volume.open_state(LEASE, os.O_WRONLY)
+                fd = self._volume.open_state(self._name, os.O_WRONLY)
                 try:
                     os.utime(fd)
                 finally:
                     os.close(fd)
 
 
-def _identity(nonce: str) -> dict[str, Any]:
+def _identity(nonce: str, brief: bool) -> dict[str, Any]:
     return {
         "nonce": nonce,
+        "brief": brief,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "process": _process_start(os.getpid()),

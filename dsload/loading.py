@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dsload.errors import BusyError, ChangedError, NotFoundError, UnreachableError, UnsafePathError
+from dsload.errors import BusyError, ChangedError, NotFoundError, UnreachableError, UnsafePathError, UsageError
 from dsload.fetchers.base import Held
 from dsload.inventory import Header, Inventory, Row
 from dsload.lease import Lease
@@ -18,6 +18,18 @@ from dsload.plan import Plan, as_loaded, check_free, make_plan
 from dsload.registry import find
 from dsload.report import Progress, Report
 from dsload.secrets import Secrets
+from dsload.sharding import (
+    Shard,
+    SharedPlan,
+    done,
+    fits,
+    forget_plan,
+    make_shared,
+    publish,
+    published,
+    readable,
+    say_done,
+)
 from dsload.source import Source
 from dsload.supply import Supply, selection
 from dsload.transfer.checksum import of_file
@@ -61,11 +73,13 @@ class Settings:
         network: connections, limits, certificates.
         verify: whether to hash what is loaded.
         dry_run: whether to stop after the plan.
+        shard: which part of the load this process does; None for all of it.
     """
 
     network: Network = field(default_factory=Network)
     verify: bool = True
     dry_run: bool = False
+    shard: Shard | None = None
 
 
 def load(
@@ -97,6 +111,10 @@ def load(
     find(source.type, source.uri).load()  # refuses what is only mounted, before anything is said
     log.info("loading %s into %s", source, target.root.joinpath(*split_mount_path(target.path)))
     supply, changes = Supply(source), 0
+    if settings.shard and not settings.dry_run:
+        report = load_shard(settings.shard, source, target, secrets or Secrets(), settings, progress, watch)
+        report.seconds = time.monotonic() - started
+        return report
     while True:
         try:
             report = _round(source, supply, target, secrets or Secrets(), settings, progress, watch)
@@ -132,10 +150,11 @@ def _round(
         volume = Volume.open(target.root, target.path, ownership)
         volume.prepare()
         with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
+            for name in volume.state_names("lease-*.json"):
+                with Lease(volume, name=name):
+                    pass  # a shard that lives is BusyError
             volume.own_target()
-            header = Header(
-                str(source), source.type, source.identity(), listing.revision, source.selection(), started=_now()
-            )
+            header = _header(source, listing.revision)
             recovered = inventory.recover(header, lambda row: _intact(volume, row))
             plan = make_plan(listing.entries, inventory.rows(), volume, select, source.sync)
             if plan.nothing and not recovered and _told_already(inventory, header):
@@ -144,6 +163,7 @@ def _round(
             _preflight(volume, plan)
             _prepare(plan)
             inventory.begin(header)
+            forget_plan(volume)
             transfer = Transfer(client, volume, inventory, progress, settings.verify, str(supply.asked))
             _carry_out(plan, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
             _fill(report, plan, progress, loaded=len(plan.load))
@@ -165,6 +185,108 @@ def _held(source: Source, target: Target, ownership: Ownership) -> Held | None:
         return None
     entries, whole = as_loaded(inventory.rows(), volume)
     return Held(header.revision, whole and header.selection == source.selection(), entries)
+
+
+def load_shard(
+    shard: Shard,
+    source: Source,
+    target: Target,
+    secrets: Secrets,
+    settings: Settings,
+    progress: Progress,
+    watch: Callable[[], None],
+) -> Report:
+    """One shard's part of a load; see sharding.py. Raises as load() does, and ChangedError at the first change."""
+    spec = find(source.type, source.uri)
+    if source.options.get(spec.undivided, "").lower() in ("true", "1", "yes", "on"):
+        why = f"{source.type} with {spec.undivided} is loaded by one process"
+        raise UsageError("reading", "--shard", why, f"leave --shard or -o {spec.undivided} out")
+    ownership, supply = target.ownership or Ownership(os.geteuid(), os.getegid()), Supply(source)
+    with Client(supply.network(settings.network), progress.retried) as client, contextlib.ExitStack() as held:
+        listing = supply.list(secrets, client)
+        path = target.root.joinpath(*split_mount_path(target.path))
+        report = Report(source.type, str(source), str(path), listing.revision, listing.server)
+        volume = Volume.open(target.root, target.path, ownership)
+        volume.prepare()
+        inventory = held.enter_context(contextlib.closing(Inventory(volume, shard.index)))
+        with Lease(volume, brief=True):
+            lease = held.enter_context(Lease(volume, name=shard.lease))
+            plan = _shared_plan(shard, source, listing, volume, inventory)
+        if plan is None:
+            report.files = dict.fromkeys(("total", "loaded", "kept", "deleted"), 0)
+            return report
+        report.revision = plan.revision
+        if shard.index not in done(plan, volume):
+            if plan.revision != listing.revision and plan.revision:
+                pinned = replace(source, options={**source.options, spec.revision_option: plan.revision})
+                listing = Supply(pinned).list(secrets, client)
+            rows = inventory.resume(lambda row: _intact(volume, row))
+            mine = readable(plan.of(shard), listing, str(source))
+            part = make_plan(mine, rows, volume, lambda path: True, sync=False)
+            _prepare(part)
+            transfer = Transfer(client, volume, inventory, progress, settings.verify, str(supply.asked))
+            _carry_out(part, volume, inventory, transfer, lambda: _watch(watch, lease, volume))
+            inventory.sync()
+            _fill(report, part, progress, loaded=len(part.load))
+            say_done(plan, shard, {"files": report.files, "bytes": report.bytes}, volume)
+        with Lease(volume, brief=True):
+            _finish_shared(plan, source, volume, inventory)
+        return report
+
+
+def _shared_plan(
+    shard: Shard, source: Source, listing: Listing, volume: Volume, inventory: Inventory
+) -> SharedPlan | None:
+    """The plan that is there, or else a new one for all; None where there is nothing to do. With the lease held."""
+    identity, chosen = source.identity(), source.selection()
+    found = published(volume)
+    if found and fits(found, shard, identity, chosen):
+        return found
+    for name in volume.state_names("lease-*.json"):
+        if name != shard.lease:
+            with Lease(volume, name=name):
+                pass  # one that lives is at work on another plan
+    volume.own_target()
+    header = _header(source, listing.revision)
+    recovered = inventory.recover(header, lambda row: _intact(volume, row))
+    forget_plan(volume)
+    plan = make_plan(listing.entries, inventory.rows(), volume, selection(source, listing), source.sync)
+    if plan.nothing and not recovered and _told_already(inventory, header):
+        volume.sweep(set())
+        return None
+    _preflight(volume, plan)
+    inventory.begin(header)
+    _clear_way(plan, volume, inventory)
+    inventory.close()
+    shared = make_shared(shard, identity, chosen, listing.revision, plan)
+    publish(shared, volume)
+    return shared
+
+
+def _finish_shared(plan: SharedPlan, source: Source, volume: Volume, inventory: Inventory) -> None:
+    """Delete, and mark the load as complete, where all shards have ended and none has done so. With the lease held."""
+    current, ended = published(volume), done(plan, volume)
+    if current is None or current.id != plan.id or len(ended) < plan.count:
+        return
+    inventory.resume(lambda row: True)
+    for path in plan.delete:
+        _delete(path, volume, inventory)
+    for path in plan.forget:
+        inventory.gone(path)
+    inventory.sync()
+    sums = {name: sum(said["files"][name] for said in ended.values()) for name in ("loaded", "kept")}
+    files = {"total": plan.keep + len(plan.load), "loaded": sums["loaded"], "kept": plan.keep + sums["kept"]}
+    moved = sum(said["bytes"]["moved"] for said in ended.values())
+    total = plan.keep_bytes + sum(max(0, entry.size) for entry in plan.load)
+    report = Report(source.type, str(source), "", plan.revision)
+    report.files, report.bytes = {**files, "deleted": len(plan.delete)}, {"total": total, "moved": moved}
+    inventory.finish(replace(_header(source, plan.revision), finished=_now()), _marker(report))
+    forget_plan(volume)
+    volume.sweep(set())
+
+
+def _header(source: Source, revision: str | None) -> Header:
+    return Header(str(source), source.type, source.identity(), revision, source.selection(), started=_now())
 
 
 def _told_already(inventory: Inventory, header: Header) -> bool:
@@ -247,6 +369,17 @@ def _missing_folders(volume: Volume, plan: Plan) -> int:
 
 def _carry_out(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:
     transfer.progress.expect(len(plan.load), plan.bytes_to_load)
+    _clear_way(plan, volume, inventory)
+    if plan.load:
+        transfer.run(plan.load, watch)
+    for path in plan.delete:
+        _delete(path, volume, inventory)
+    for path in plan.forget:
+        inventory.gone(path)
+
+
+def _clear_way(plan: Plan, volume: Volume, inventory: Inventory) -> None:
+    """What comes before the first byte: deletions of what stands in the way, and what is there already."""
     for path in plan.delete_first:
         _delete(path, volume, inventory)
     for entry in plan.blocked:
@@ -255,12 +388,6 @@ def _carry_out(plan: Plan, volume: Volume, inventory: Inventory, transfer: Trans
         volume.stamp(entry.path, entry.executable)
     for row in plan.refresh:
         inventory.append(row)
-    if plan.load:
-        transfer.run(plan.load, watch)
-    for path in plan.delete:
-        _delete(path, volume, inventory)
-    for path in plan.forget:
-        inventory.gone(path)
 
 
 def _delete(path: str, volume: Volume, inventory: Inventory) -> None:

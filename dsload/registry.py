@@ -41,6 +41,8 @@ class Spec:
         typed_schemes: more schemes that it takes where its type is given.
         scp: whether `user@host:path` is one of its forms.
         forms: of its URIs beside the schemes, for people to read.
+        revision_option: the option that pins a revision, "" where there are none.
+        undivided: the option that makes a load one for a single process, not for shards.
         scheme_requires: the module that a scheme needs beyond the others; `extra` installs it.
         revision_in_name: whether an `@` in the URI is followed by a revision, and not preceded by a user.
         aliases: query parameters that are options under another name.
@@ -59,6 +61,8 @@ class Spec:
     scp: bool = False
     forms: tuple[str, ...] = ()
     scheme_requires: Mapping[str, str] = field(default_factory=dict)
+    revision_option: str = ""
+    undivided: str = ""
     revision_in_name: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -138,6 +142,7 @@ _BUILT_IN = (
         "dsload.fetchers.huggingface:HuggingFace",
         _HUB_OPTIONS,
         revision_in_name=True,
+        revision_option="revision",
     ),
     Spec(
         "MODEL_SCOPE",
@@ -145,6 +150,7 @@ _BUILT_IN = (
         "dsload.fetchers.modelscope:ModelScope",
         _HUB_OPTIONS,
         revision_in_name=True,
+        revision_option="revision",
     ),
     Spec(
         "GIT",
@@ -164,6 +170,8 @@ _BUILT_IN = (
         forms=("http[s]://….git", "user@host:path"),
         scheme_requires={"ssh": "paramiko", "git+ssh": "paramiko"},
         extra="ssh",
+        revision_option="commit",
+        undivided="keepGit",
     ),
     Spec("FILE", ("file",), "dsload.fetchers.file:File"),
     Spec("PVC", ("pvc",)),

@@ -8,6 +8,7 @@ owner there, and appears under its name by rename.
 import contextlib
 import ctypes
 import errno
+import fnmatch
 import itertools
 import os
 import resource
@@ -33,6 +34,7 @@ from dsload.errors import (
 
 STATE = ".dsload"
 PARTS = "parts"
+JOURNALS = "files*.jsonl"  # of finished files, one for each shard of a load
 _OPEN_DIRS = 256
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -466,9 +468,9 @@ class Volume:
 
     def sweep(self, keep: set[str]) -> None:
         """Delete everything in parts but the partial files named, and the journal of finished files."""
-        kept = keep | {f"{name}.journal" for name in keep} | {"files.jsonl"}
+        kept = keep | {f"{name}.journal" for name in keep}
         for name in os.listdir(self._in_parts):
-            if name not in kept:
+            if name not in kept and not fnmatch.fnmatch(name, JOURNALS):
                 with contextlib.suppress(OSError):  # what cannot be deleted harms nobody
                     os.unlink(name, dir_fd=self._in_parts)
 
@@ -479,6 +481,25 @@ class Volume:
         if parent:
             directory = self._step(directory, parent, create=False)
         return os.open(leaf, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory)
+
+    def read_state(self, name: str) -> Iterator[bytes]:
+        """The lines of a state file; none where it is not there."""
+        with writing("reading", f"{self.path}/{STATE}/{name}"):
+            try:
+                fd = self.open_state(name, os.O_RDONLY | os.O_NONBLOCK)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            with open(fd, "rb") as file:
+                yield from file
+
+    def state_names(self, pattern: str, folder: str = "") -> list[str]:
+        """The names of state files of a pattern (fnmatch), sorted."""
+        try:
+            directory = self._step(self._target, STATE, create=False)
+            directory = self._step(directory, folder, create=False) if folder else directory
+            return sorted(fnmatch.filter(os.listdir(directory), pattern))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     @contextlib.contextmanager
     def replace_state(self, name: str) -> Iterator[int]:

@@ -32,7 +32,7 @@ FILES = {path: data for path, data in TREE.items() if data is not None}
 LOAD_FLAGS = {
     "--file", "--mount-path", "--mount-root", "--mount-uid", "--mount-gid", "--mount-mode", "--mount-secrets",
     "--options", "--workers", "--max-rate", "--ownership", "--output", "--report-file", "--log-format", "--verbose",
-    "--quiet", "--ca-bundle", "--no-verify", "--dry-run", "--retry-budget", "--stall-timeout",
+    "--quiet", "--ca-bundle", "--no-verify", "--dry-run", "--shard", "--retry-budget", "--stall-timeout",
 }  # fmt: skip
 
 
