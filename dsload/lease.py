@@ -68,7 +68,7 @@ class Lease:
             holder = self._read()
             if holder is None:
                 continue
-            if self._brief and holder.get("brief") and not self._silent(holder):
+            if self._brief and holder.get("brief", not holder) and not self._silent(holder):  # {}: not yet written
                 self._stop.wait(_WATCH)
                 continue
             if not self._dead(holder):

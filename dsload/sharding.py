@@ -133,15 +133,19 @@ def _lines(plan: SharedPlan) -> Iterator[dict[str, Any]]:
 
 def published(volume: Volume) -> SharedPlan | None:
     """The plan that is there, None where there is none that can be read."""
-    lines = list(volume.read_state(PLAN))
+    lines = volume.read_state(PLAN)
     try:
-        head, *rows = map(json.loads, lines)
-        load = [_entry(row) for row in rows if "load" in row]
-        delete = [row["delete"] for row in rows if "delete" in row]
-        forget = [row["forget"] for row in rows if "forget" in row]
-        return SharedPlan(**head, load=load, delete=delete, forget=forget)
+        plan = SharedPlan(**json.loads(next(lines, b"")), load=[], delete=[], forget=[])
+        for row in map(json.loads, lines):
+            if "load" in row:
+                plan.load.append(_entry(row))
+            elif "delete" in row:
+                plan.delete.append(row["delete"])
+            else:
+                plan.forget.append(row["forget"])
     except (ValueError, TypeError, KeyError):
         return None
+    return plan
 
 
 def _entry(row: dict[str, Any]) -> Entry:

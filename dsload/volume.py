@@ -151,6 +151,11 @@ class Volume:
             self._own(fd, self.ownership.mode, "a probe file")
         finally:
             os.close(fd)
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Delete a temporary file, which another process may have swept away."""
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._in_parts)
 
     @property
@@ -531,7 +536,7 @@ class Volume:
         """A descriptor of a nameless file on the volume, for sorting."""
         name = self._temporary()
         fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
-        os.unlink(name, dir_fd=self._in_parts)
+        self._drop(name)
         return fd
 
 
