@@ -145,6 +145,12 @@ class Inventory:
                 last = row.path
                 yield row
 
+    def broken(self) -> int:
+        """How many lines of the inventory are no rows: somebody else wrote them, or the volume lost them."""
+        lines = self._volume.read_state(INVENTORY)
+        next(lines, None)
+        return sum(not _is_row(line) for line in lines)
+
     def merged(self) -> Iterator[Row]:
         """The rows with what the journal of a load that did not end adds and takes away, sorted by path."""
         late = {record.path: record for record in self._records() if not record.intended}
@@ -350,6 +356,14 @@ def _without_version(line: bytes) -> bytes:
 
 
 _json = json.JSONEncoder(separators=(",", ":"))
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        Row.parse(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _gone(path: str) -> bytes:

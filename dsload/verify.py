@@ -5,14 +5,14 @@ import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from dsload.errors import DsloadError, NotFoundError
-from dsload.inventory import Inventory, Row
+from dsload.inventory import INVENTORY, Inventory, Row
 from dsload.listing import Checksum
 from dsload.transfer.checksum import of_file
-from dsload.volume import Ownership, Volume
+from dsload.volume import STATE, Ownership, Volume
 
 _WINDOW = 1000  # rows under way at a time
 
@@ -50,7 +50,13 @@ def verify(path: Path) -> tuple[bool, Iterator[Verdict]]:
     inventory = Inventory(volume)
     if inventory.header() is None:
         raise NotFoundError("verifying", str(path), "it has no inventory: dsload loaded nothing here", "check the path")
-    return inventory.complete() is not None, _verdicts(volume, inventory.merged())
+    return inventory.complete() is not None, chain(_broken(inventory), _verdicts(volume, inventory.merged()))
+
+
+def _broken(inventory: Inventory) -> Iterator[Verdict]:
+    if count := inventory.broken():
+        problem = f"damaged: {count:,} of its lines cannot be read, and the files that they are of are not checked"
+        yield Verdict(f"{STATE}/{INVENTORY}", problem=problem)
 
 
 def _verdicts(volume: Volume, rows: Iterable[Row]) -> Iterator[Verdict]:

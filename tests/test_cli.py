@@ -786,6 +786,15 @@ def test_verify_names_what_differs_or_is_missing(source: str, root: Path, tmp_pa
     assert run("verify", target).code == 0
 
 
+def test_verify_tells_of_a_damaged_inventory(source: str, root: Path) -> None:
+    assert run("load", source, "--mount-root", root, "--mount-path", "t").code == 0
+    inventory = root / "t/.dsload/inventory.jsonl"
+    inventory.write_text(inventory.read_text().replace('{"path":"a.txt"', '{"path":"a.txt'))
+    done = run("verify", root / "t")
+    assert done.code == 5
+    assert ".dsload/inventory.jsonl: damaged: 1 of its lines cannot be read" in done.out
+
+
 def test_verify_of_what_was_never_loaded(tmp_path: Path) -> None:
     failed(run("verify", tmp_path / "none"), 4, "there is no such directory")
     failed(run("verify", tmp_path), 4, "it has no inventory: dsload loaded nothing here")
