@@ -332,6 +332,98 @@ def sources(output: str) -> None:
     click.echo(f"\nEvery source that is loaded also takes {', '.join(sorted(SELECTION))}.")
 
 
+def _document_options(command: Any) -> Any:
+    return _option(
+        "--output",
+        type=click.Choice(["yaml", "json"]),
+        default="yaml",
+        show_default=True,
+        help="Form of the objects on stdout.",
+    )(command)
+
+
+@cli.command(context_settings={"help_option_names": ["-h", "--help"]})
+@_option("-f", "--file", "files", multiple=True, required=True, type=click.Path(), metavar="FILE",
+         help="Datasets; a folder stands for its *.yaml, *.yml and *.json, - for stdin. May be repeated.")  # fmt: skip
+@_option("--image", metavar="IMAGE",
+         help="Of the preload container.  [default: the job spec's, or ghcr.io/dsload/dsload:latest]")  # fmt: skip
+@_option("--job-spec", metavar="FILE", help="Partial JobSpec that is merged into every Job.")
+@_option("--round", type=click.IntRange(1), metavar="N", help="Round of the Jobs.  [default: the Dataset's]")
+@_option("--nfs-version", type=click.Choice(["3", "4.0", "4.1", "4.2"]), default="4.1", show_default=True,
+         help="Version of NFS that volumes are mounted with.")  # fmt: skip
+@_option("--shards", type=click.IntRange(1, 10_000), metavar="N",
+         help="Pods that share a load.  [default: the Dataset's annotation dsload.io/shards, or 1]")  # fmt: skip
+@_option("--context", multiple=True, type=click.Path(), metavar="FILE",
+         help="Objects of the cluster, as `kubectl get -o yaml` prints them, that REFERENCE and PVC build on; "
+         "files and folders as for -f. May be repeated.")  # fmt: skip
+@_document_options
+def manifest(**flags: Any) -> None:
+    """Print the Job, claim, volume and ConfigMap of Datasets, for `kubectl apply -f -`.
+
+    \b
+    dsload manifest -f dataset.yaml | kubectl apply -f -
+    kubectl get -o yaml dataset,pvc -n public > public.yaml; kubectl get -o yaml pv,ns > cluster.yaml
+    dsload manifest -f reference.yaml --context public.yaml --context cluster.yaml
+    """
+    from dsload.k8s.context import Context
+    from dsload.k8s.dataset import parse_all
+    from dsload.k8s.manifests import all_manifests
+    from dsload.k8s.settings import Settings, read_job_spec
+
+    documents = _documents(flags["files"])
+    datasets = parse_all(documents)
+    if not datasets:
+        raise UsageError("reading", ", ".join(flags["files"]), "there is no Dataset in it")
+    job_spec = read_job_spec(_read(flags["job_spec"]), flags["job_spec"]) if flags["job_spec"] else {}
+    settings = Settings(flags["image"], job_spec, flags["round"], flags["nfs_version"], flags["shards"])
+    context = Context.of([*_documents(flags["context"]), *documents])
+    _print_objects(all_manifests(datasets, settings, context), flags["output"])
+
+
+@cli.command(context_settings={"help_option_names": ["-h", "--help"]})
+@_document_options
+def crd(output: str) -> None:
+    """Print the CustomResourceDefinition of Dataset."""
+    from dsload.k8s.crd import crd as definition
+
+    _print_objects([definition()], output)
+
+
+@cli.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("file", metavar="FILE")
+@_option("--hub", type=click.Choice(["huggingface", "modelscope"]), required=True, help="Which hub to load from.")
+@_option("--namespace", default="public", show_default=True, metavar="NAME", help="Namespace of the Dataset.")
+@_option("--share/--no-share", default=True, show_default=True, help="Whether other namespaces may reference it.")
+@_document_options
+def convert(file: str, hub: str, namespace: str, share: bool, output: str) -> None:
+    """Print the Dataset that loads a model hub's ModelSpec (metadata.yaml); - is stdin."""
+    from dsload.k8s.modelspec import convert as datasets_of
+
+    _print_objects(datasets_of(_read(file), file, hub, namespace, share), output)
+
+
+def _documents(paths: Iterable[str]) -> list[tuple[str, Any]]:
+    from dsload.k8s.dataset import read_documents
+
+    return [document for path in paths for file in _files(path) for document in read_documents(_read(file), file)]
+
+
+def _files(path: str) -> list[str]:
+    """A file, or those of a folder that hold YAML or JSON."""
+    if not os.path.isdir(path):
+        return [path]
+    found = sorted(str(file) for file in Path(path).iterdir() if file.suffix in (".yaml", ".yml", ".json"))
+    if not found:
+        raise UsageError("reading", path, "there is no *.yaml, *.yml or *.json in this folder")
+    return found
+
+
+def _print_objects(objects: list[dict[str, Any]], output: str) -> None:
+    from dsload.k8s.printing import to_json, to_yaml
+
+    click.echo(to_json(objects) if output == "json" else to_yaml(objects), nl=False)
+
+
 # What the flags mean
 
 

@@ -1,0 +1,157 @@
+"""The preload Job of a Dataset: one container that runs data-loader on the Dataset's claim."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dsload import registry
+from dsload.errors import UsageError
+from dsload.k8s import conda
+from dsload.k8s.arguments import MOUNT_ROOT, loader_arguments
+from dsload.k8s.context import Manifest
+from dsload.k8s.dataset import Dataset
+from dsload.k8s.names import JOB_LIMIT, bounded, metadata, own_label
+from dsload.k8s.settings import DEFAULT_IMAGE, LOADER, Settings, merged
+from dsload.secrets import DEFAULT_DIRECTORY
+from dsload.source import Source
+
+SHARDS_ANNOTATION = "dsload.io/shards"
+_RETRIES = 4
+_NO_RETRY = [2, 3, 4, 5, 6, 7]  # the exit codes that every further try would end with
+_MOST_SHARDS = 10_000
+_YES = ("true", "1", "yes", "on")
+
+
+def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
+    """The Job of a Dataset's round.
+
+    Args:
+        dataset: of a type that is loaded.
+        settings: image, job_spec, round and shards of it.
+        claim: the name of the claim to fill.
+
+    Raises:
+        UsageError: an option that no command line can express, shards of what one process loads, or a job_spec that
+            asks for what the Job cannot be.
+    """
+    shards = shard_count(dataset, settings)
+    # The pods of an Indexed Job have host names of its name and their index.
+    limit = JOB_LIMIT - len(f"-{shards - 1}") if shards > 1 else JOB_LIMIT
+    name = bounded(f"dataset-{dataset.name}-round-{settings.round or dataset.round}", limit, dots=shards == 1)
+    spec = merged(_policy(dataset), settings.job_spec)
+    _check(spec)
+    if shards > 1:
+        retries = spec.pop("backoffLimit", _RETRIES)
+        spec |= {"completionMode": "Indexed", "completions": shards, "parallelism": shards}
+        spec.setdefault("backoffLimitPerIndex", retries)
+    pod = spec["template"]["spec"]
+    loader = next(container for container in pod["containers"] if container["name"] == LOADER)
+    loader["image"] = settings.image or loader["image"]
+    loader["args"] = loader_arguments(dataset)
+    loader["env"] = _with_variables(loader.get("env") or [], shards)
+    if asked := conda.with_gpu(dataset, dataset.resources or loader.get("resources") or {}):
+        loader["resources"] = asked
+    _mount(dataset, claim, pod, loader)
+    about = metadata(dataset, name, annotated=True)
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec}
+
+
+def shard_count(dataset: Dataset, settings: Settings) -> int:
+    """How many pods share a load. Raises UsageError where that is no number, or the load is one for a single pod."""
+    text = str(settings.shards or dataset.annotations.get(SHARDS_ANNOTATION, 1))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_SHARDS):
+        why = f"annotation {SHARDS_ANNOTATION} is {text!r}, no number from 1 to {_MOST_SHARDS}"
+        raise UsageError("making the manifests of", dataset.where, why)
+    if int(text) > 1 and (whole := _undivided(dataset)):
+        why = f"{whole} is loaded by one pod, not by {text} shards"
+        raise UsageError("making the manifests of", dataset.where, why, "leave the shards out")
+    return int(text)
+
+
+def _undivided(dataset: Dataset) -> str:
+    """What makes a load one for a single pod, "" where nothing does."""
+    if dataset.type == conda.TYPE:
+        return conda.TYPE
+    option = registry.find(dataset.type, dataset.uri).undivided
+    value = Source.parse(dataset.uri, dataset.type, dataset.options).options.get(option, "")
+    return f"{dataset.type} with {option}" if value.lower() in _YES else ""
+
+
+def _policy(dataset: Dataset) -> dict[str, Any]:
+    """What a Job is where no job_spec says otherwise."""
+    return {
+        "backoffLimit": _RETRIES,
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": LOADER, "operator": "In", "values": [*_NO_RETRY]},
+                },
+            ]
+        },
+        "template": {
+            # The Dataset's own labels stay off the pods: a Service may select by them.
+            "metadata": {"labels": own_label(dataset)},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "containers": [
+                    {
+                        "name": LOADER,
+                        "image": DEFAULT_IMAGE,
+                        "securityContext": _security(),
+                        # a loader that is killed leaves no report
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
+                    }
+                ],
+            },
+        },
+    }
+
+
+def _check(spec: Mapping[str, Any]) -> None:
+    policy = spec["template"]["spec"].get("restartPolicy")
+    if policy != "Never" and "podFailurePolicy" in spec:
+        why = f"restartPolicy is {policy}, and podFailurePolicy needs Never"
+        raise UsageError("reading", "the job_spec", why, "leave it out, or write podFailurePolicy: null")
+
+
+def _security() -> dict[str, Any]:
+    return {
+        "runAsUser": 0,  # files are given away
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _with_variables(given: list[dict[str, Any]], shards: int) -> list[dict[str, Any]]:
+    own: list[dict[str, Any]] = [{"name": "DSLOAD_REPORT_FILE", "value": "/dev/termination-log"}]
+    if shards > 1:
+        run = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+        own += [{"name": "DSLOAD_SHARDS", "value": str(shards)}, {"name": "DSLOAD_ROUND", "valueFrom": run}]
+    names = {variable.get("name") for variable in given}
+    return [*given, *(variable for variable in own if variable["name"] not in names)]
+
+
+def _mount(dataset: Dataset, claim: str, pod: dict[str, Any], loader: dict[str, Any]) -> None:
+    """Add the Dataset's volumes to those that the job_spec has."""
+    volumes, mounts = list(pod.get("volumes") or []), list(loader.get("volumeMounts") or [])
+
+    def add(name: str, path: str, source: dict[str, Any], **more: Any) -> None:
+        volumes.append({"name": name, **source})
+        mounts.append({"name": name, "mountPath": path, **more})
+
+    sub_path = (dataset.claim_ref or {}).get("subPath")
+    in_claim = {"subPath": sub_path} if sub_path else {}
+    add("dataset-pvc", MOUNT_ROOT, {"persistentVolumeClaim": {"claimName": claim}}, **in_claim)
+    if dataset.secret:
+        add("dataset-secret", DEFAULT_DIRECTORY, {"secret": {"secretName": dataset.secret}}, readOnly=True)
+    if conda.files(dataset):
+        source = {"configMap": {"name": conda.config_map_name(dataset)}}
+        add("dataset-config-conda", conda.DIRECTORY, source, readOnly=True)
+    if not any(mount.get("mountPath") == "/tmp" for mount in mounts):  # noqa: S108
+        add("tmp", "/tmp", {"emptyDir": {}})  # noqa: S108
+    pod["volumes"], loader["volumeMounts"] = volumes, mounts

@@ -1,0 +1,75 @@
+"""Dataset resources to the Kubernetes objects that hold and load them."""
+
+from collections.abc import Iterable
+
+from dsload.errors import UsageError
+from dsload.k8s.claims import claim, claim_name, claim_spec, labelled_claim
+from dsload.k8s.conda import config_map
+from dsload.k8s.context import Context, Manifest
+from dsload.k8s.dataset import Dataset
+from dsload.k8s.job import job
+from dsload.k8s.settings import Settings
+from dsload.k8s.volumes import nfs, reference, referenced
+
+MOUNTED = frozenset({"PVC", "NFS", "REFERENCE", "MANUAL"})
+
+
+def manifests(dataset: Dataset, settings: Settings, context: Context) -> list[Manifest]:
+    """All objects of a Dataset, in an order that `kubectl apply` takes.
+
+    They belong to the Dataset where its uid is known, but for a PersistentVolume: Kubernetes lets nothing that is in a
+    namespace own what is in none.
+
+    Args:
+        dataset: whom they are for.
+        settings: how they are made.
+        context: objects of the cluster that they depend on.
+
+    Raises:
+        UsageError: they cannot be made, or that depends on an object which is not in the context.
+    """
+    made = volumes_and_claim(dataset, settings.nfs_version, context)
+    if dataset.type in MOUNTED:
+        return made
+    if configuration := config_map(dataset):
+        made.append(configuration)
+    return [*made, job(dataset, settings, claim_name(dataset))]
+
+
+def volumes_and_claim(dataset: Dataset, nfs_version: str, context: Context) -> list[Manifest]:
+    """The PersistentVolume, where one is made, and the claim of a Dataset; neither where it has a volumeClaimRef.
+
+    Args:
+        dataset: whom they are for.
+        nfs_version: the mount option nfsvers.
+        context: the objects that REFERENCE and PVC build on.
+
+    Raises:
+        UsageError: an object is missing, another Dataset's, or not shared.
+    """
+    source = referenced(dataset, context) if dataset.type == "REFERENCE" else None
+    if dataset.claim_ref:
+        return []
+    if source:
+        return reference(dataset, source, context)
+    if dataset.type == "PVC":
+        return [labelled_claim(dataset, context)]
+    if dataset.type == "NFS":
+        return nfs(dataset, nfs_version, context)
+    return [claim(dataset, claim_spec(dataset), context)]
+
+
+def all_manifests(datasets: Iterable[Dataset], settings: Settings, context: Context) -> list[Manifest]:
+    """All objects of several Datasets; as `manifests`. Raises UsageError also where two make the same object."""
+    makers: dict[tuple[str, str, str], str] = {}
+    made: list[Manifest] = []
+    for dataset in datasets:
+        for manifest in manifests(dataset, settings, context):
+            about = manifest["metadata"]
+            key = (manifest["kind"], about.get("namespace", ""), about["name"])
+            if key in makers:
+                why = f"{key[0]} {about['name']} is made for {makers[key]} already"
+                raise UsageError("making the manifests of", dataset.where, why, "give one of them another name")
+            makers[key] = dataset.where
+            made.append(manifest)
+    return made

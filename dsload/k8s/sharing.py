@@ -1,0 +1,72 @@
+"""Who may use a Dataset by reference: share, and label selectors as Kubernetes matches them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dsload.errors import UsageError
+from dsload.k8s.context import Context
+from dsload.k8s.dataset import Dataset
+
+
+def check_shared(source: Dataset, referrer: Dataset, context: Context) -> None:
+    """Check that a Dataset lets another one reference it; the same namespace is no exception.
+
+    Args:
+        source: the Dataset that is referenced.
+        referrer: the Dataset of type REFERENCE.
+        context: has the referrer's Namespace, where the source has a selector.
+
+    Raises:
+        UsageError: it does not, or that cannot be decided.
+    """
+    name = f"{source.namespace}/{source.name}"
+    if not source.share:
+        why, fix = f"Dataset {name} is not shared", "set spec.share: true there"
+        raise UsageError("making the manifests of", referrer.where, why, fix)
+    if not source.share_selector:
+        return
+    namespace = context.need("Namespace", "", referrer.namespace, referrer.where)
+    labels = namespace["metadata"].get("labels") or {}
+    if reason := mismatch(source.share_selector, labels, source.where):
+        why = f"Dataset {name} is not shared with namespace {referrer.namespace}: {reason}"
+        fix = "label the namespace, or change spec.shareToNamespaceSelector there"
+        raise UsageError("making the manifests of", referrer.where, why, fix)
+
+
+def mismatch(selector: Mapping[str, Any], labels: Mapping[str, str], where: str) -> str:
+    """Why labels do not match a LabelSelector; "" where they do, and for an empty selector.
+
+    Args:
+        selector: matchLabels and matchExpressions; all of them must match.
+        labels: what is to match.
+        where: whose selector it is, for messages.
+
+    Raises:
+        UsageError: Kubernetes would refuse the selector.
+    """
+    for key, value in (selector.get("matchLabels") or {}).items():
+        if labels.get(key) != value:
+            return f"its label {key} is {_shown(labels, key)}, not {value!r}"
+    for expression in selector.get("matchExpressions") or ():
+        if not _matches(expression, labels, where):
+            key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
+            return f"its label {key} is {_shown(labels, key)}, {' '.join((operator, *map(repr, values)))} is asked for"
+    return ""
+
+
+def _matches(expression: Mapping[str, Any], labels: Mapping[str, str], where: str) -> bool:
+    key, operator = str(expression.get("key", "")), expression.get("operator")
+    values: Sequence[str] = expression.get("values") or ()
+    problem = ""
+    if not key or operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+        problem = f"{operator!r} of key {key!r} is none of In, NotIn, Exists, DoesNotExist"
+    elif bool(values) != (operator in ("In", "NotIn")):
+        problem = f"{operator} of key {key!r} takes {'no values' if values else 'at least one value'}"
+    if problem:
+        raise UsageError("reading", f"{where}: spec.shareToNamespaceSelector.matchExpressions", problem)
+    there = key in labels and (operator in ("Exists", "DoesNotExist") or labels[key] in values)
+    return there is (operator in ("In", "Exists"))
+
+
+def _shown(labels: Mapping[str, str], key: str) -> str:
+    return repr(labels[key]) if key in labels else "missing"
