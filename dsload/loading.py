@@ -242,6 +242,8 @@ def _shared_plan(
     found = published(volume)
     if found and fits(found, shard, identity, chosen):
         return found
+    if shard.round and (inventory.complete() or {}).get("round") == shard.round:
+        return None  # this round is over, and what came to the source since is for the next
     for name in volume.state_names("lease-*.json"):
         if name != shard.lease:
             with Lease(volume, name=name):
@@ -280,7 +282,8 @@ def _finish_shared(plan: SharedPlan, source: Source, volume: Volume, inventory: 
     total = plan.keep_bytes + sum(max(0, entry.size) for entry in plan.load)
     report = Report(source.type, str(source), "", plan.revision)
     report.files, report.bytes = {**files, "deleted": len(plan.delete)}, {"total": total, "moved": moved}
-    inventory.finish(replace(_header(source, plan.revision), finished=_now()), _marker(report))
+    marker = {**_marker(report), "round": plan.round}
+    inventory.finish(replace(_header(source, plan.revision), finished=_now()), marker)
     forget_plan(volume)
     volume.sweep(set())
 

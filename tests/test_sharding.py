@@ -127,6 +127,20 @@ def test_deletions_wait_for_the_last(server: FaultServer, files: dict[str, bytes
     assert inside("verify", tmp_path / "v/t").code == 0
 
 
+def test_a_shard_that_comes_back_after_the_end(server: FaultServer, files: dict[str, bytes], tmp_path: Path) -> None:
+    """Of the same round it has nothing to do, though the source has changed: the others would not come back."""
+    first, second = {"DSLOAD_ROUND": "first"}, {"DSLOAD_ROUND": "second"}
+    for index in range(COUNT):
+        assert command.run(*arguments(server, tmp_path / "v", index), env=first).code == 0
+    server.put("/s/added", b"added")
+    assert command.run(*arguments(server, tmp_path / "v", 2), env=first).code == 0
+    assert trees.contents(tmp_path / "v/t") == files
+    assert (tmp_path / "v/t/.dsload/complete.json").exists()
+    for index in range(COUNT):
+        assert command.run(*arguments(server, tmp_path / "v", index), env=second).code == 0
+    assert trees.contents(tmp_path / "v/t") == {**files, "added": b"added"}
+
+
 # Kills
 
 
@@ -135,15 +149,17 @@ def test_one_is_killed_and_comes_back(
     server: FaultServer, files: dict[str, bytes], tmp_path: Path, victim: int
 ) -> None:
     server.rate = 8 * MIB
-    children = [command.start(*arguments(server, tmp_path / "v", index)) for index in range(COUNT)]
+    env = {"DSLOAD_ROUND": "one"}
+    children = [command.start(*arguments(server, tmp_path / "v", index), env=env) for index in range(COUNT)]
     wait_until(lambda: server.bytes_sent() > 8 * MIB, "bytes to be sent")
     children[victim].send_signal(signal.SIGKILL)
+    server.put("/s/added", b"after the plan was made")
     server.rate = 0
     ended = [command.ended(child) for child in children]
     assert [result.code for n, result in enumerate(ended) if n != victim] == [0] * (COUNT - 1)
     if (tmp_path / "v/t/.dsload/complete.json").exists():  # it had done its part
         assert trees.contents(tmp_path / "v/t") == files
-    again = command.run(*arguments(server, tmp_path / "v", victim))
+    again = command.run(*arguments(server, tmp_path / "v", victim), env=env)
     assert again.code == 0, again.err
     assert trees.contents(tmp_path / "v/t") == files
     assert state(tmp_path / "v") == ["complete.json", "inventory.jsonl", "parts"]
