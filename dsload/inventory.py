@@ -261,6 +261,10 @@ class Inventory:
         """Write the sorted inventory, then the marker: the load is complete."""
         self._merge(header, lambda record: True)
         self.close()
+        self.mark(summary)
+
+    def mark(self, summary: dict[str, Any]) -> None:
+        """Write the marker."""
         with self._volume.replace_state(MARKER) as fd:
             os.write(fd, json.dumps(summary, indent=1).encode() + b"\n")
 

@@ -254,6 +254,8 @@ def _shared_plan(
     forget_plan(volume)
     plan = make_plan(listing.entries, inventory.rows(), volume, selection(source, listing), source.sync)
     if plan.nothing and not recovered and _told_already(inventory, header):
+        if shard.round:
+            inventory.mark({**(inventory.complete() or {}), "round": shard.round})
         volume.sweep(set())
         return None
     _preflight(volume, plan)

@@ -139,6 +139,13 @@ def test_a_shard_that_comes_back_after_the_end(server: FaultServer, files: dict[
     for index in range(COUNT):
         assert command.run(*arguments(server, tmp_path / "v", index), env=second).code == 0
     assert trees.contents(tmp_path / "v/t") == {**files, "added": b"added"}
+    third = {"DSLOAD_ROUND": "a round that finds nothing to do"}
+    assert command.run(*arguments(server, tmp_path / "v", 0), env=third).code == 0
+    server.remove("/s/added")
+    for index in range(1, COUNT):
+        assert command.run(*arguments(server, tmp_path / "v", index), env=third).code == 0
+    assert (tmp_path / "v/t/added").exists()
+    assert (tmp_path / "v/t/.dsload/complete.json").exists()
 
 
 # Kills
