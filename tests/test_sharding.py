@@ -175,6 +175,19 @@ def test_one_is_killed_and_comes_back(
     assert twice <= 2 * 8 * MIB + 2 * 20_000  # what two connections had under way
 
 
+def test_what_was_not_synced_when_a_shard_was_killed_is_hashed(tmp_path: Path) -> None:
+    files = {"a": b"aaa", "b": b"bbb", "c": b"ccc"}
+    source = trees.make(tmp_path / "source", files)
+    flags = ["load", source.as_uri(), "--mount-root", tmp_path, "--mount-path", "t", "--shard", "0/1"]
+    assert killed.run("os.rename:c", *flags).returncode == -9
+    there = tmp_path / "t/a"
+    before = there.stat()
+    there.write_bytes(b"\0\0\0")  # as after a power cut
+    os.utime(there, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert inside(*flags).code == 0
+    assert trees.contents(tmp_path / "t") == files
+
+
 PLANNING = ("os.rename:shards.jsonl", "os.remove:lease.json", "os.rename:files-0.jsonl")
 ENDING = (
     "os.rename:shard-*.json", "os.remove:lease.json@2", "os.rename:inventory.jsonl", "os.rename:complete.json",
@@ -230,8 +243,9 @@ def test_a_whole_load_and_a_shard_exclude_each_other(server: FaultServer, tmp_pa
         wait_until(lambda: server.bytes_sent("/s/big/4.bin") > 0, "a shard to be at work")
         whole = command.run(*arguments(server, tmp_path / "v", 0)[:-2])
         assert whole.code == 8
-        other = command.run(*arguments(server, tmp_path / "v", 0, count=2))
-        assert other.code == 8
+        for index, count in ((0, 2), (7, 9)):
+            other = command.run(*arguments(server, tmp_path / "v", index, count=count))
+            assert other.code == 8
     finally:
         for child in shards:
             child.kill()

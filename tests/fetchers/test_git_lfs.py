@@ -180,6 +180,18 @@ def test_another_server_by_lfsconfig_gets_no_credentials(
         assert other.storage.leaked == []
 
 
+def test_a_batch_that_is_sent_on_to_another_host(server: GitServer, volume: Path, tmp_path: Path) -> None:
+    server.basic = ("oauth2", "t0ken-of-ann")
+    write_secrets(tmp_path / "secrets", token="t0ken-of-ann")
+    with GitServer(server.root) as other:
+        server.redirect = {"/name.git/info/lfs": f"{other.url}/name.git/info/lfs"}
+        other.storage.order(storage_path(oid(BIG)), status(403))  # so that the place is asked for again midway
+        done = load(server, volume)
+        assert (done.code, done.tree["model.bin"]) == (0, BIG)
+        assert len(other.batches) == 2
+        assert {request.authorization for request in other.requests()} == {""}
+
+
 @pytest.mark.parametrize("key", ["lfs.url", "remote.origin.lfsurl"])
 def test_a_path_of_the_same_server_by_lfsconfig(
     server: GitServer, work: Repository, volume: Path, tmp_path: Path, key: str
@@ -286,6 +298,7 @@ def test_places_that_expire_midway(server: GitServer, volume: Path) -> None:
     assert done.code == 0, done.err
     assert without_attributes(contents(volume / "set")) == TREE
     assert len(server.batches) >= 2
+    assert {request.status for request in server.storage.requests(storage_path(oid(BIG)))} == {206, 403}
 
 
 def test_places_that_are_said_to_have_expired_are_asked_for_again(server: GitServer, volume: Path) -> None:
