@@ -150,9 +150,7 @@ def _round(
         volume = Volume.open(target.root, target.path, ownership)
         volume.prepare()
         with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
-            for name in volume.state_names("lease-*.json"):
-                with Lease(volume, name=name):
-                    pass  # a shard that lives is BusyError
+            _refuse_shards(volume)
             volume.own_target()
             header = _header(source, listing.revision)
             recovered = inventory.recover(header, lambda row: _intact(volume, row))
@@ -197,10 +195,9 @@ def load_shard(
     watch: Callable[[], None],
 ) -> Report:
     """One shard's part of a load; see sharding.py. Raises as load() does, and ChangedError at the first change."""
-    spec = find(source.type, source.uri)
-    if source.options.get(spec.undivided, "").lower() in ("true", "1", "yes", "on"):
-        why = f"{source.type} with {spec.undivided} is loaded by one process"
-        raise UsageError("reading", "--shard", why, f"leave --shard or -o {spec.undivided} out")
+    if option := source.undivided():
+        why = f"{source.type} with {option} is loaded by one process"
+        raise UsageError("reading", "--shard", why, f"leave --shard or -o {option} out")
     ownership, supply = target.ownership or Ownership(os.geteuid(), os.getegid()), Supply(source)
     with Client(supply.network(settings.network), progress.retried) as client, contextlib.ExitStack() as held:
         listing = supply.list(secrets, client)
@@ -218,7 +215,8 @@ def load_shard(
         report.revision = plan.revision
         if shard.index not in done(plan, volume):
             if plan.revision != listing.revision and plan.revision:
-                pinned = replace(source, options={**source.options, spec.revision_option: plan.revision})
+                option = find(source.type, source.uri).revision_option
+                pinned = replace(source, options={**source.options, option: plan.revision})
                 listing = Supply(pinned).list(secrets, client)
             rows = inventory.resume(lambda row: _intact(volume, row))
             mine = readable(plan.of(shard), listing, str(source))
@@ -244,10 +242,7 @@ def _shared_plan(
         return found
     if shard.round and (inventory.complete() or {}).get("round") == shard.round:
         return None  # this round is over, and what came to the source since is for the next
-    for name in volume.state_names("lease-*.json"):
-        if name != shard.lease:
-            with Lease(volume, name=name):
-                pass  # one that lives is at work on another plan
+    _refuse_shards(volume, but=shard.lease)
     volume.own_target()
     header = _header(source, listing.revision)
     recovered = inventory.recover(header, lambda row: _intact(volume, row))
@@ -265,6 +260,14 @@ def _shared_plan(
     shared = make_shared(shard, identity, chosen, listing.revision, plan)
     publish(shared, volume)
     return shared
+
+
+def _refuse_shards(volume: Volume, but: str = "") -> None:
+    """Raise BusyError where a shard of another plan lives, and take away the leases of dead ones."""
+    for name in volume.state_names("lease-*.json"):
+        if name != but:
+            with Lease(volume, name=name):
+                pass
 
 
 def _finish_shared(plan: SharedPlan, source: Source, volume: Volume, inventory: Inventory) -> None:

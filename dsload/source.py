@@ -75,6 +75,11 @@ class Source:
         text = json.dumps([self.type, uri.scheme, uri.netloc.rpartition("@")[2], uri.path, options], sort_keys=True)
         return sha256(text.encode()).hexdigest()
 
+    def undivided(self) -> str:
+        """The option that makes a load of it one for a single process, "" where none does."""
+        option = registry.find(self.type, self.uri).undivided
+        return option if option and read_flag(option, self.options.get(option, "")) else ""
+
     def selection(self) -> str:
         """A digest of what decides which files of the content are loaded, and which are kept."""
         text = json.dumps([list(self.filter.include), list(self.filter.exclude), self.sync])
@@ -97,6 +102,15 @@ def merge_options(options: Iterable[tuple[str, str]]) -> dict[str, str]:
             value = f"{merged[key]}\n{value}"
         merged[key] = value
     return merged
+
+
+def read_flag(name: str, value: str, otherwise: str = "neither true nor false") -> bool:
+    """An option that is true or false; false where it is empty. Raises UsageError where it is what `otherwise` says."""
+    if value.lower() in ("", "false", "0", "no"):
+        return False
+    if value.lower() in ("true", "1", "yes"):
+        return True
+    raise UsageError("reading", f"option {name}", f"{value!r} is {otherwise}")
 
 
 def split_patterns(text: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from dsload.errors import (
 from dsload.fetchers.base import Context
 from dsload.listing import Checksum, Entry, Listing, Request, Response, SigV4
 from dsload.secrets import Secrets, hide, public_uri
-from dsload.source import Source
+from dsload.source import Source, read_flag
 from dsload.transfer.retry import Failure, status_text, to_error
 
 DEFAULT_REGION = "us-east-1"
@@ -59,7 +59,7 @@ class S3:
                 "reading", str(source), "s3://bucket/path takes no user", "put keys in the secrets directory"
             )
         options = source.options
-        anonymous = _flag("anonymous", options.get("anonymous", ""))
+        anonymous = read_flag("anonymous", options.get("anonymous", ""))
         chain = _Chain(options, context.secrets, context.client.network.ca_bundle)
         self._keys: Keys = (lambda: None) if anonymous else chain.keys()
         self._region = chain.region()
@@ -384,11 +384,3 @@ def _parse(answer: Response, where: str) -> ET.Element:
     if root.tag != "ListBucketResult":
         raise NotFoundError("listing", where, f"the answer is a {root.tag}, not a listing", "check the endpoint")
     return root
-
-
-def _flag(name: str, value: str) -> bool:
-    if value.lower() in ("", "false", "0", "no"):
-        return False
-    if value.lower() in ("true", "1", "yes"):
-        return True
-    raise UsageError("reading", f"option {name}", f"{value!r} is neither true nor false")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dsload import registry
 from dsload.errors import UsageError
 from dsload.k8s import conda
 from dsload.k8s.arguments import MOUNT_ROOT, loader_arguments
@@ -18,7 +17,6 @@ SHARDS_ANNOTATION = "dsload.io/shards"
 _RETRIES = 4
 _NO_RETRY = [2, 3, 4, 5, 6, 7]  # the exit codes that every further try would end with
 _MOST_SHARDS = 10_000
-_YES = ("true", "1", "yes", "on")
 
 
 def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
@@ -71,9 +69,8 @@ def _undivided(dataset: Dataset) -> str:
     """What makes a load one for a single pod, "" where nothing does."""
     if dataset.type == conda.TYPE:
         return conda.TYPE
-    option = registry.find(dataset.type, dataset.uri).undivided
-    value = Source.parse(dataset.uri, dataset.type, dataset.options).options.get(option, "")
-    return f"{dataset.type} with {option}" if value.lower() in _YES else ""
+    option = Source.parse(dataset.uri, dataset.type, dataset.options).undivided()
+    return f"{dataset.type} with {option}" if option else ""
 
 
 def _policy(dataset: Dataset) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from tests.servers.gitssh import GitSsh
 from tests.servers.mounts import as_user, directory_of
 from tests.servers.orders import basic
 from tests.servers.process import free_port
+from tests.servers.proxy import Proxy
+from tests.servers.tls import CA
 from tests.trees import contents
 
 TREE = {"a.txt": b"a", "sub/b.txt": b"b" * 3000}
@@ -174,6 +176,23 @@ def test_lfs_by_git_lfs_authenticate(ssh: GitSsh, work: Repository, volume: Path
     secret = http.lfs_authorization.removeprefix("Basic ")
     assert secret not in done.result.err
     assert not any(secret.encode() in content for content in contents(done.target, state=True).values())
+
+
+def test_what_an_ssh_server_grants_comes_before_a_token(
+    ssh: GitSsh, work: Repository, volume: Path, secrets: Path, ca: CA, tmp_path: Path
+) -> None:
+    """Both are for the host: a proxy stands for its port 443, which nobody may take here."""
+    write_secrets(secrets, token="a token that LFS does not take")
+    work.track("*.bin")
+    work.commit({"model.bin": b"m" * 5000})
+    work.push(tmp_path / "git/name.git")
+    with GitServer(tmp_path / "git", basic=("nobody", "knows"), tls=ca) as http, Proxy(ports={443: http.port}) as proxy:
+        http.lfs_authorization = basic("granted", "by ssh")
+        granted = {"Authorization": http.lfs_authorization}
+        ssh.lfs_authenticate = {"href": "https://127.0.0.1/name.git/info/lfs", "header": granted, "expires_in": 600}
+        env = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "", "SSL_CERT_FILE": str(ca.bundle)}
+        done = run(ssh.url("name.git"), volume, env=env)
+        assert (done.code, done.tree.get("model.bin")) == (0, b"m" * 5000), done.result.err
 
 
 @pytest.mark.usefixtures("secrets")

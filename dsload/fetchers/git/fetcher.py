@@ -29,7 +29,7 @@ from dsload.fetchers.git.tree import (
 )
 from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets
-from dsload.source import Source
+from dsload.source import Source, read_flag
 
 log = logging.getLogger(__name__)
 logging.getLogger("dulwich").addHandler(logging.NullHandler())  # else its warnings go to stderr
@@ -37,7 +37,7 @@ logging.getLogger("dulwich").addHandler(logging.NullHandler())  # else its warni
 _FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHORT = re.compile(r"[0-9a-f]{4,63}")
 _EVERYTHING = ("HEAD", "refs/heads/", "refs/tags/")
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+_NO_FLAG = "not true or false"
 _DEEPEST = 10  # submodules in each other
 
 
@@ -71,17 +71,14 @@ def read_wish(options: Mapping[str, str]) -> Wish:
     if not depth.isdecimal():
         raise UsageError("reading", "option depth", f"{depth!r} is no number", "0 stands for the whole history")
     submodules = options.get("submodules", "").lower()
-    levels = _DEEPEST if submodules == "recursive" else int(_flag("submodules", submodules, "true, false or recursive"))
+    if submodules == "recursive":
+        levels = _DEEPEST
+    else:
+        levels = int(read_flag("submodules", submodules, "not true, false or recursive"))
+    lfs, keep = options.get("lfs", "true"), options.get("keepGit", "")
     return Wish(
-        branch, commit, int(depth), levels,
-        lfs=_flag("lfs", options.get("lfs", "true")), keep=_flag("keepGit", options.get("keepGit", "false")),
-    )  # fmt: skip
-
-
-def _flag(name: str, value: str, known: str = "true or false") -> bool:
-    if value.lower() not in (*_TRUE, *_FALSE):
-        raise UsageError("reading", f"option {name}", f"{value!r} is not {known}")
-    return value.lower() in _TRUE
+        branch, commit, int(depth), levels, read_flag("lfs", lfs, _NO_FLAG), read_flag("keepGit", keep, _NO_FLAG)
+    )
 
 
 class Git:
@@ -118,9 +115,7 @@ class Git:
         """The entries of a commit, and of its submodules."""
         tree = read_tree(store, store.root(commit))
         store = self._complete(remote, store, commit, tree, prefix)
-        secrets, client = self._secrets_for(remote.location), self._context.client
-        config = _content(store, tree, LFS_CONFIG)
-        lfs = make_reader(remote, config, ref, secrets, client) if self._wish.lfs else None
+        lfs = make_reader(remote, _content(store, tree, LFS_CONFIG), ref) if self._wish.lfs else None
         yield from make_entries(tree, store, prefix, lfs, self._held)
         known = _submodules(_content(store, tree, MODULES), remote.where)
         for path, id in tree.submodules:
@@ -136,7 +131,7 @@ class Git:
 
     def _complete(self, remote: Remote, store: Store, commit: str, tree: Tree, prefix: str) -> Store:
         """A store with the content that the target does not hold, where it was left out so far."""
-        if not isinstance(store, PackStore):
+        if not self._held or not isinstance(store, PackStore):
             return store
         try:
             for lacking in (lacking_settings(tree, store), lacking_content(tree, store, prefix, self._held)):

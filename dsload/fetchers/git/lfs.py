@@ -10,7 +10,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -24,11 +24,11 @@ from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.remote import Remote
 from dsload.listing import Checksum, Entry, Reader, Request, Response
 from dsload.secrets import Secrets, hide, sensitive
-from dsload.transfer.http import Client
 from dsload.transfer.retry import status_text
 
 log = logging.getLogger(__name__)
 
+_ASKING = "asking for the LFS objects of"
 MEDIA = "application/vnd.git-lfs+json"
 _BATCH = 100  # objects a request, as git-lfs asks for
 _ABREAST = 8  # requests at a time
@@ -52,15 +52,13 @@ class Action:
     until: float = float("inf")
 
 
-def make_reader(remote: Remote, config: bytes, ref: str, secrets: Secrets, client: Client) -> Reader:
+def make_reader(remote: Remote, config: bytes, ref: str) -> Reader:
     """What reads the LFS objects of a repository.
 
     Args:
         remote: the repository.
         config: content of its `.lfsconfig`, which may name another server (git-lfs-config(5)).
         ref: full name of the branch, "" where there is none; some servers want to know it.
-        secrets: the repository's.
-        client: the engine's.
     """
     endpoint = _endpoint(remote.location, config)
     if endpoint.scheme == "file":
@@ -68,8 +66,7 @@ def make_reader(remote: Remote, config: bytes, ref: str, secrets: Secrets, clien
             why = "lfs.url in .lfsconfig is a folder of this machine"
             raise NotFoundError("listing", remote.where, why, "mend it, or keep the pointers by -o lfs=false")
         return LocalObjects(endpoint.path, remote.where)
-    server = _Server(remote, endpoint, secrets, client)
-    return LfsFiles(server, ref, remote.where)
+    return LfsFiles(_Server(remote, endpoint), ref, remote.where)
 
 
 def _endpoint(location: Location, config: bytes) -> Location:
@@ -96,15 +93,15 @@ def _derived(at: Location) -> str:
 class _Server:
     """An LFS API, and how to log in there."""
 
-    def __init__(self, remote: Remote, endpoint: Location, secrets: Secrets, client: Client) -> None:
+    def __init__(self, remote: Remote, endpoint: Location) -> None:
         own = endpoint == remote.location
-        self.client, self.where = client, remote.where
+        self.client, self.where = remote.client, remote.where
         self._endpoint = endpoint
         http = endpoint.scheme in ("http", "https")
         self._url = endpoint.url.rstrip("/") if http and not own else _derived(endpoint)
-        theirs = secrets if own or endpoint.same_site(remote.location) else Secrets()
-        self._remote = remote if own else Remote(endpoint, theirs, client, remote.where)
-        self.login = remote.login if own and http else Login(parse_location(self._url), theirs, client)
+        theirs = remote.secrets if own or endpoint.same_site(remote.location) else Secrets()
+        self._remote = remote if own else Remote(endpoint, theirs, self.client, self.where)
+        self.login = remote.login if own and http else Login(parse_location(self._url), theirs, self.client)
         self._granted: Action | None = None
 
     @property
@@ -113,14 +110,12 @@ class _Server:
         return self._url
 
     def request(self, body: Mapping[str, Any]) -> Request:
-        """A batch request."""
+        """A batch request, not logged in yet but by what an ssh server granted."""
         url, headers = self._url, {"Accept": MEDIA, "Content-Type": MEDIA}
         if self._endpoint.scheme == "ssh":
             granted = self._authenticate()
             url, headers = granted.href or url, {**headers, **granted.headers}
-        url = f"{url}/objects/batch"
-        headers = {**self.login.headers(url), **headers}
-        return Request(url, "POST", headers, body=json.dumps(body).encode())
+        return Request(f"{url}/objects/batch", "POST", headers, body=json.dumps(body).encode())
 
     def _authenticate(self) -> Action:
         """Where an ssh server sends us, and with what (`git-lfs-authenticate`)."""
@@ -142,8 +137,8 @@ class _Server:
             said = f": {message}" if message else ""
             why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)}{said})"
             fix = "check lfs.url in .lfsconfig, or keep the pointers by -o lfs=false"
-            return NotFoundError("asking for the LFS objects of", self.where, why, fix)
-        error = self.login.error(answer, "asking for the LFS objects of", self.where)
+            return NotFoundError(_ASKING, self.where, why, fix)
+        error = self.login.error(answer, _ASKING, self.where)
         error.why = f"{error.why}: {message}" if message else error.why
         return error
 
@@ -168,17 +163,15 @@ class LfsFiles:
         first = list(islice(waiting, _BATCH))
         wrong += self._ask(first)  # alone: its answer settles how to log in
         while batches := [batch for _ in range(_ABREAST) if (batch := list(islice(waiting, _BATCH)))]:
-            requests = [self._request(batch) for batch in batches]
-            doing = "asking for the LFS objects of"
-            for batch, answer in zip(batches, self._server.client.fetch_all(requests, doing, self._where), strict=True):
+            requests = [self._server.login.signed(self._request(batch)) for batch in batches]
+            answers = self._server.client.fetch_all(requests, _ASKING, self._where)
+            for batch, answer in zip(batches, answers, strict=True):
                 wrong += self._take(batch, answer)
         if wrong:
             raise self._summary(wrong)
 
     def _ask(self, batch: Sequence[Entry]) -> Iterable[tuple[Entry, DsloadError]]:
-        request = self._request(batch)
-        answer = self._server.login.fetch(request, "asking for the LFS objects of", self._where)
-        return self._take(batch, answer)
+        return self._take(batch, self._server.login.fetch(self._request(batch), _ASKING, self._where))
 
     def _request(self, batch: Sequence[Entry]) -> Request:
         objects = [{"oid": entry.key, "size": entry.size} for entry in batch]
@@ -198,7 +191,7 @@ class LfsFiles:
         items = said.get("objects")
         if not isinstance(items, list) or said.get("transfer", "basic") != "basic":
             why = f"{self._server.name} does not answer as the batch API does"
-            raise NotFoundError("asking for the LFS objects of", self._where, why, "check lfs.url in .lfsconfig")
+            raise NotFoundError(_ASKING, self._where, why, "check lfs.url in .lfsconfig")
         told = {item.get("oid"): item for item in items if isinstance(item, dict)}
         wrong = []
         for entry in batch:
@@ -214,7 +207,7 @@ class LfsFiles:
         action = _read_action(said)
         if not authenticated and "authorization" not in {name.lower() for name in action.headers}:
             headers = {**self._server.login.headers(action.href), **action.headers}
-            action = Action(action.href, headers, action.until)
+            action = replace(action, headers=headers)
         if len(self._actions) < _KEPT or oid in self._actions:
             self._actions[oid] = action
 
@@ -233,7 +226,7 @@ class LfsFiles:
         count = f"{len(wrong):,} of {len(self._order):,} LFS objects"
         why = f"{count} cannot be had from {self._server.name}: {names}{more}"
         fix = "have them pushed there, or exclude the files, or keep the pointers by -o lfs=false"
-        return type(wrong[0][1])("asking for the LFS objects of", self._where, why, fix)
+        return type(wrong[0][1])(_ASKING, self._where, why, fix)
 
     # Reading
 
@@ -253,9 +246,7 @@ class LfsFiles:
             if (known := self._actions.get(other.key)) is None or known.until < now
         )
         batch = [entry, *islice(following, _BATCH - 1)]
-        request = self._request(batch)
-        then = partial(self._found, entry, batch)
-        return Request(request.url, "POST", request.headers, body=request.body, then=then)
+        return replace(self._server.login.signed(self._request(batch)), then=partial(self._found, entry, batch))
 
     def _found(self, entry: Entry, batch: Sequence[Entry], answer: Response) -> Request:
         self._actions.pop(entry.key, None)

@@ -35,11 +35,15 @@ class Login:
         ours = bool(self._value) and site(url).same_site(self.location)
         return {"Authorization": self._value} if ours else {}
 
+    def signed(self, request: Request) -> Request:
+        """A request with the headers that log in; what it has itself comes first."""
+        return replace(request, headers={**self.headers(request.url), **request.headers})
+
     def fetch(self, request: Request, doing: str, where: str, into: Sink | None = None) -> Response:
         """The answer to a request, of whatever status no retry helps against; see Client.fetch."""
         while True:
             sent = self.headers(request.url)
-            answer = self.client.fetch(replace(request, headers={**request.headers, **sent}), doing, where, into=into)
+            answer = self.client.fetch(self.signed(request), doing, where, into=into)
             if answer.status != 401:
                 return answer
             if answer.redirected and self.headers(answer.url):

@@ -44,6 +44,7 @@ class Remote:
         where: the source's name for messages.
 
     Attributes:
+        login: sends requests with its credentials.
         head: the branch that HEAD stands for, in full, as far as refs() was told.
     """
 
@@ -51,7 +52,7 @@ class Remote:
         self.location, self.where = location, where
         self.head = ""
         self.login = Login(location, secrets, client)
-        self._secrets, self._client = secrets, client
+        self.secrets, self.client = secrets, client
         self._timeout = client.network.stall_timeout
         self._http: HttpClient | None = None
 
@@ -122,7 +123,7 @@ class Remote:
             with self._told():
                 return call(self._http)
         try:
-            return self._client.insist(lambda: self._attempt(call))
+            return self.client.insist(lambda: self._attempt(call))
         except NoDaemon as error:
             self._go_by_https(error)
             return self._call(call)
@@ -145,12 +146,12 @@ class Remote:
         except ImportError as error:
             fix = "pip install 'dsload[ssh]'"
             raise UsageError("loading", self.where, "its library is missing (paramiko)", fix) from error
-        return open_ssh(self.location, self._secrets, self._timeout, command, environment or {})
+        return open_ssh(self.location, self.secrets, self._timeout, command, environment or {})
 
     def _go_by_https(self, error: "NoDaemon") -> None:
         log.warning("no git daemon answers at %s (%s); trying https", self.location.url, error)
         self.location = replace(self.location, scheme="https", port=443)
-        self.login = Login(self.location, self._secrets, self._client)
+        self.login = Login(self.location, self.secrets, self.client)
 
     def _repository(self) -> Repo:
         try:

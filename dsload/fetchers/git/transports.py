@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Protocol
+from urllib.parse import urlsplit
 
 from dulwich.client import AbstractHttpGitClient, FetchPackResult, TraditionalGitClient
 from dulwich.errors import GitProtocolError
@@ -129,7 +130,7 @@ class HttpClient(AbstractHttpGitClient):
             raise self._login.error(answer, "asking", self._where)
         page = _Page(answer, url)
         if not page.content_type.startswith("application/x-git-"):
-            why = f"{site_name(answer.url)} answers with {page.content_type or 'no type'}, as no git server does"
+            why = f"{urlsplit(answer.url).netloc} answers with {page.content_type or 'no type'}, as no git server does"
             raise NotFoundError("asking", self._where, why, "check the URL, and that the server speaks smart HTTP")
         file: BinaryIO = pack or io.BytesIO(answer.body)
         file.seek(_LENGTH)
@@ -155,11 +156,6 @@ class Counted:
             self._said = time.monotonic()
             log.info("%s: %.1f MiB of git objects so far", self._where, self._count / (1 << 20))
         return self._file.write(data)
-
-
-def site_name(url: str) -> str:
-    """Host and port of a URL, for messages."""
-    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 class _Page:
