@@ -26,6 +26,12 @@ def pytest_configure() -> None:
             del os.environ[name]
 
 
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    """The mount root."""
+    return tmp_path / "volume"
+
+
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> CA:
     """A private CA and a server certificate for localhost."""

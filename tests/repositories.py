@@ -20,6 +20,7 @@ from typing import Self
 
 from tests.servers.process import find
 
+TREE = {"a.txt": b"a", "sub/b.txt": b"b" * 3000}
 FIRST_DATE = 1_704_067_200  # 2024-01-01; each commit is a minute later
 CONFIG = {
     "filter.lfs.clean": "git-lfs clean -- %f",

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,12 +33,6 @@ def pointer(content: bytes) -> bytes:
 
 
 @pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
-@pytest.fixture
 def work(tmp_path: Path) -> Repository:
     """Two files in LFS, one of them executable, and one that is not; at tmp_path/git/name.git."""
     work = Repository.make(tmp_path / "work")
@@ -47,12 +40,6 @@ def work(tmp_path: Path) -> Repository:
     work.commit({"model.bin": BIG, "tools/run": Executable(SMALL), "plain.txt": PLAIN})
     work.bare(tmp_path / "git/name.git")
     return work
-
-
-@pytest.fixture
-def server(tmp_path: Path, work: Repository) -> Iterator[GitServer]:
-    with GitServer(tmp_path / "git") as server:
-        yield server
 
 
 def load(server: GitServer, volume: Path, *arguments: object) -> Run:

@@ -3,14 +3,13 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import command
 from tests.loads import run, write_secrets
-from tests.repositories import Executable, Link, Repository
+from tests.repositories import TREE, Executable, Link, Repository
 from tests.servers.fault import ALWAYS, FaultServer
 from tests.servers.git import GitServer
 from tests.servers.gitdaemon import GitDaemon
@@ -22,13 +21,6 @@ from tests.servers.tls import CA
 from tests.trees import contents
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples/datasets"
-TREE = {"a.txt": b"a", "sub/b.txt": b"b" * 3000}
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
 
 
 @pytest.fixture
@@ -39,12 +31,6 @@ def work(tmp_path: Path) -> Repository:
     work.commit(TREE)
     work.bare(tmp_path / "git/name.git")
     return work
-
-
-@pytest.fixture
-def server(tmp_path: Path, work: Repository) -> Iterator[GitServer]:
-    with GitServer(tmp_path / "git") as server:
-        yield server
 
 
 def fetches(server: GitServer) -> int:

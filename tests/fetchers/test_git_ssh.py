@@ -9,7 +9,7 @@ import pytest
 
 from tests import command
 from tests.loads import Run, run, write_secrets
-from tests.repositories import Repository
+from tests.repositories import TREE, Repository
 from tests.servers.git import GitServer
 from tests.servers.gitssh import GitSsh
 from tests.servers.mounts import as_user, directory_of
@@ -19,25 +19,9 @@ from tests.servers.proxy import Proxy
 from tests.servers.tls import CA
 from tests.trees import contents
 
-TREE = {"a.txt": b"a", "sub/b.txt": b"b" * 3000}
 KEYS = [
     ("rsa", "openssh"), ("rsa", "pem"), ("ecdsa", "openssh"), ("ecdsa", "pem"), ("ed25519", "openssh"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Repository:
-    """A repository; what is pushed is at tmp_path/git/name.git."""
-    work = Repository.make(tmp_path / "work")
-    work.commit(TREE)
-    work.bare(tmp_path / "git/name.git")
-    return work
 
 
 @pytest.fixture

@@ -4,39 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import command
 from tests.loads import Run, run, write_secrets
-from tests.repositories import Executable, Link, Repository, blob, commit_tree, environment, git, tree
+from tests.repositories import TREE, Executable, Link, Repository, blob, commit_tree, environment, git, tree
 from tests.servers.git import GitServer
 from tests.trees import contents
-
-TREE = {"a.txt": b"a", "sub/b.txt": b"b" * 3000}
-
-
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> Repository:
-    """A repository; what is pushed is at tmp_path/git/name.git."""
-    work = Repository.make(tmp_path / "work")
-    work.commit(TREE)
-    work.bare(tmp_path / "git/name.git")
-    return work
-
-
-@pytest.fixture
-def server(tmp_path: Path, work: Repository) -> Iterator[GitServer]:
-    with GitServer(tmp_path / "git") as server:
-        yield server
 
 
 def load(server: GitServer, volume: Path, *arguments: object) -> Run:

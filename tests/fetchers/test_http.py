@@ -26,12 +26,6 @@ DRY = Settings(Network(workers=4, retry_budget=20), dry_run=True)
 
 
 @pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
-@pytest.fixture
 def other() -> FaultServer:
     """Another host: another port is one."""
     with FaultServer() as server:

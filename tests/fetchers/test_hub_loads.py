@@ -44,12 +44,6 @@ def repo(hub: Hub) -> Repo:
     return repo
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
 def bring(
     hub: Hub, scheme: str, volume: Path, *arguments: object, env: Mapping[str, str] | None = None, name: str = ""
 ) -> Run:

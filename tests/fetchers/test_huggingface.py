@@ -25,12 +25,6 @@ def repo(hub: Hub) -> Repo:
     return repo
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
 def bring(hub: Hub | Olah, volume: Path, *arguments: object, uri: str = "hf://owner/name", **env: str) -> Run:
     return run(uri, volume, "-o", f"endpoint={hub.url}", *arguments, env=env)
 

@@ -30,12 +30,6 @@ def dataset(hub: Hub) -> Repo:
     return repo
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
 def bring(hub: Hub, volume: Path, *arguments: object, uri: str = "ms://owner/name", **env: str) -> Run:
     return run(uri, volume, "-o", f"endpoint={hub.url}", *arguments, env=env)
 

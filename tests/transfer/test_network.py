@@ -50,12 +50,6 @@ TREE = {"big.bin": BIG, "small.bin": SMALL}
 
 
 @pytest.fixture
-def volume(tmp_path: Path) -> Path:
-    """The mount root."""
-    return tmp_path / "volume"
-
-
-@pytest.fixture
 def other() -> FaultServer:
     """Another host: another port is one."""
     with FaultServer() as server:
