@@ -29,6 +29,7 @@ from tests.repositories import environment, git
 from tests.servers.fault import FaultServer, _Answer, answer_file
 from tests.servers.orders import Body, Fault, File
 from tests.servers.orders import basic as basic_authorization
+from tests.servers.storage import SigningStorage
 from tests.servers.threaded import Connection, Request
 from tests.servers.tls import CA
 
@@ -140,16 +141,11 @@ class _Signed:
     file: Path  # where the object is, or will be
 
 
-class Storage(_BodyServer):
+class Storage(SigningStorage, _BodyServer):
     """The host of LFS objects: serves and takes those that the API has signed for, else 403.
 
-    The fault `change` is not for it. `leaked` are the requests that carried credentials.
+    The fault `change` is not for it.
     """
-
-    def __init__(self, *, tls: CA | None = None) -> None:
-        self.leaked: list[Request] = []
-        self._signed: dict[str, _Signed] = {}  # by token
-        super().__init__(tls=tls, index=False)
 
     def sign(self, operation: Operation, oid: str, file: Path) -> str:
         """A new URL of an object."""
@@ -158,25 +154,14 @@ class Storage(_BodyServer):
             self._signed[token] = _Signed(operation, oid, file)
         return f"{self.url}{storage_path(oid)}?token={token}"
 
-    def expire(self) -> None:
-        """From now on refuse the URLs given so far."""
-        with self._lock:
-            self._signed.clear()
-
-    def clear(self) -> None:
-        """Forget the requests, those of `leaked` too, and the orders."""
-        self.leaked.clear()
-        super().clear()
-
     def _answer(self, path: str, request: Request, fault: Fault) -> _Answer:
-        if request.headers.keys() & {"authorization", "cookie"}:
-            self.leaked.append(request)
+        self._note(request)
         operation = {"GET": "download", "HEAD": "download", "PUT": "upload"}.get(request.method)
         if fault.status is not None or operation is None:
             return super()._answer(path, request, fault)
         token = parse_qs(request.target.partition("?")[2]).get("token", [""])[0]
         with self._lock:
-            signed = self._signed.get(token)
+            signed: _Signed | None = self._signed.get(token)
         if signed is None or signed.operation != operation or path != storage_path(signed.oid):
             return _Answer(403, {"Content-Type": "text/plain"}, b"the token is not good\n")
         if any(request.headers.get(name.lower()) != value for name, value in ACTION_HEADER.items()):

@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tests.servers.fault import FIRST_MODIFIED, FaultServer, _Answer, answer_file
 from tests.servers.orders import Body, Fault, File, Virtual, digest
+from tests.servers.storage import SigningStorage
 from tests.servers.threaded import Request
 from tests.servers.tls import CA
 
@@ -210,18 +211,13 @@ def storage_path(file: RepoFile) -> str:
     return f"/lfs/{file.sha256}"
 
 
-class Storage(FaultServer):
-    """The host of LFS objects: it serves /lfs/<sha256> to whom the hub has signed for it, else 403.
-
-    `leaked` are the requests that carried credentials of the hub.
-    """
+class Storage(SigningStorage):
+    """The host of LFS objects: it serves /lfs/<sha256> to whom the hub has signed for it, else 403."""
 
     def __init__(self, *, tls: CA | None = None, rate: float | None = None) -> None:
-        self.leaked: list[Request] = []
         self._objects: dict[str, File] = {}
-        self._signed: dict[str, tuple[str, int | None]] = {}  # signature -> path, requests left
         self._count = count()
-        super().__init__(tls=tls, rate=rate, index=False)
+        super().__init__(tls=tls, rate=rate)
 
     def sign(self, file: RepoFile, requests: int | None = None) -> str:
         """A new URL of a file, good for so many requests; None for any number."""
@@ -231,22 +227,11 @@ class Storage(FaultServer):
             if path not in self._objects:
                 etag = hashlib.md5(f"{self.port} {path}".encode(), usedforsecurity=False).hexdigest()  # each host's own
                 self._objects[path] = File(file.body, f'"{etag}"', formatdate(FIRST_MODIFIED, usegmt=True), {})
-            self._signed[signature] = path, requests
+            self._signed[signature] = path, requests  # that are left
         return f"{self.url}{path}?{_expiry()}&Signature={signature}"
 
-    def expire(self) -> None:
-        """From now on refuse the URLs given so far."""
-        with self._lock:
-            self._signed.clear()
-
-    def clear(self) -> None:
-        """Forget the requests, those of `leaked` too, and the orders."""
-        self.leaked.clear()
-        super().clear()
-
     def _answer(self, path: str, request: Request, fault: Fault) -> _Answer:
-        if request.headers.keys() & {"authorization", "cookie"}:
-            self.leaked.append(request)
+        self._note(request)
         if fault.status is not None or request.method not in ("GET", "HEAD"):
             return super()._answer(path, request, fault)
         if not self._allowed(path, _query(request).get("Signature", "")):
