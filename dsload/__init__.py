@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 from dsload import errors
 
 if TYPE_CHECKING:
-    from dsload.loading import Settings, Target, load
+    from dsload.loading import load
     from dsload.report import Report
     from dsload.secrets import Secrets, read_secrets
+    from dsload.settings import Settings, Target
     from dsload.source import Source
     from dsload.transfer.http import Network
     from dsload.volume import Ownership
@@ -28,8 +29,8 @@ __all__ = [
 
 _HOMES = {
     "load": "loading",
-    "Settings": "loading",
-    "Target": "loading",
+    "Settings": "settings",
+    "Target": "settings",
     "Report": "report",
     "Secrets": "secrets",
     "read_secrets": "secrets",

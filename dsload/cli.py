@@ -20,13 +20,15 @@ from dsload.secrets import DEFAULT_DIRECTORY, Secrets, public_uri, read_secrets,
 
 if TYPE_CHECKING:
     from dsload.listing import Listing
-    from dsload.loading import Settings, Target
     from dsload.report import Report
+    from dsload.settings import Settings, Target
     from dsload.sharding import Shard
     from dsload.source import Source
     from dsload.transfer.http import Network
 
 log = logging.getLogger("dsload")
+
+_TERMINATION_LOG = 4096  # bytes that Kubernetes reads of one
 
 EXIT_CODES = """\b
 Exit codes:
@@ -190,7 +192,9 @@ def _write_report(path: str | None, report: "Report") -> None:
     if path is None:
         return
     try:
-        Path(path).write_text(_dump(report.to_json()) + "\n", encoding="utf-8")
+        text = _dump(report.to_json())
+        text = text if len(text.encode()) < _TERMINATION_LOG else _dump(report.brief())
+        Path(path).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         log.warning("cannot write the report to %s: %s", path, error.strerror)
 
@@ -428,7 +432,7 @@ def _print_objects(objects: list[dict[str, Any]], output: str) -> None:
 
 
 def _what_to_load(flags: dict[str, Any]) -> tuple["Source", "Target"]:
-    from dsload.loading import Target
+    from dsload.settings import Target
     from dsload.volume import Ownership
 
     uid, gid, mode, path = flags["mount_uid"], flags["mount_gid"], flags["mount_mode"], flags["mount_path"]
@@ -474,7 +478,7 @@ def _options(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _settings(flags: dict[str, Any], secrets: Secrets) -> "Settings":
-    from dsload.loading import Settings
+    from dsload.settings import Settings
 
     return Settings(_network(flags, secrets), not flags["no_verify"], flags["dry_run"], _shard(flags["shard"]))
 

@@ -263,6 +263,24 @@ class Inventory:
         self.close()
         self.mark(summary)
 
+    def tell(self, header: Header, rows: Iterable[Row], summary: dict[str, Any]) -> None:
+        """Write the inventory and marker of what was made as a whole.
+
+        Args:
+            header: of its making.
+            rows: sorted by path.
+            summary: for the marker.
+        """
+        with self._volume.replace_state(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
+            out.write(_encode(asdict(header)))
+            out.writelines(row.line() for row in rows)
+        self.mark(summary)
+
+    def forget(self) -> None:
+        """Take away what it says, as what it is of is gone."""
+        for name in (MARKER, INVENTORY):
+            self._volume.remove_state(name)
+
     def mark(self, summary: dict[str, Any]) -> None:
         """Write the marker."""
         with self._volume.replace_state(MARKER) as fd:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "dsload.fetchers"
 SFTP = "sftp"
+CONDA_FILES = "/run/dataset/conda"  # where the companion mounts environment.yaml and requirements.txt
+CONDA_PREFIX_DIR = "/opt/baize-runtime-env"
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:[^\s].*")
 _EXTRAS = {"sftp": "sftp", "gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 
@@ -43,9 +45,11 @@ class Spec:
         forms: of its URIs beside the schemes, for people to read.
         revision_option: the option that pins a revision, "" where there are none.
         undivided: the option that makes a load one for a single process, not for shards.
+        builds: whether its fetcher is a Builder: what it lists is what a tree is made from.
         scheme_requires: the module that a scheme needs beyond the others; `extra` installs it.
         revision_in_name: whether an `@` in the URI is followed by a revision, and not preceded by a user.
         aliases: query parameters that are options under another name.
+        form: of a URI, where the scheme leaves no choice: a pattern for what comes before the query, and how to say it.
     """
 
     type: str
@@ -63,8 +67,10 @@ class Spec:
     scheme_requires: Mapping[str, str] = field(default_factory=dict)
     revision_option: str = ""
     undivided: str = ""
+    builds: bool = False
     revision_in_name: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
+    form: tuple[str, str] = ("", "")
 
     @property
     def preloads(self) -> bool:
@@ -172,6 +178,38 @@ _BUILT_IN = (
         extra="ssh",
         revision_option="commit",
         undivided="keepGit",
+    ),
+    Spec(
+        "CONDA",
+        ("conda",),
+        "dsload.fetchers.conda.builder:Conda",
+        {
+            "name": "of the environment; the URI's where not given",
+            "pythonVersion": "such as 3.11; also ?python=3.11",
+            "environment.yaml": "its text; also condaEnvironmentYml",
+            "condaEnvironmentYml": "likewise",
+            "condaEnvironmentYmlPath": f"its path; {CONDA_FILES}/environment.yaml where that is there",
+            "requirements.txt": "its text; also pipRequirementsTxt",
+            "pipRequirementsTxt": "likewise",
+            "pipRequirementsTxtPath": f"its path; {CONDA_FILES}/requirements.txt where that is there",
+            "pipIndexUrl": "package index, instead of pip's own",
+            "pipExtraIndexUrl": "more package indexes, separated by white space or commas",
+            "pipTrustedHost": "hosts of indexes whose certificate pip is not to check",
+            "channels": "names or URLs, before those of environment.yaml; conda-forge where none are given",
+            "endpoint": "URL of a mirror that channel names such as conda-forge lie below",
+            "condaPrefixDir": f"consumers mount the volume at NAME below it; {CONDA_PREFIX_DIR} where not given",
+            "lock": "a conda.lock, as text or path, to install without solving",
+            "kernel": "false to leave ipykernel out",
+            "linkScripts": "true to run the post-link scripts of packages",
+            "keepPkgs": "true to keep the packages in conda/pkgs",
+            "gpuType": "of the preload Job; without effect on the load",
+        },
+        host="environment",
+        requires=("rattler",),
+        extra="conda",
+        builds=True,
+        aliases={"python": "pythonVersion"},
+        form=(r"conda://[A-Za-z0-9][A-Za-z0-9._-]*/?", "conda://NAME[?python=VERSION]"),
     ),
     Spec("FILE", ("file",), "dsload.fetchers.file:File"),
     Spec("PVC", ("pvc",)),

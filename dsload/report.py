@@ -33,6 +33,13 @@ class Progress:
             self.files_total, self.bytes_total, self.phase = files, size, "loading"
             self.files = self.bytes = 0
 
+    def enter(self, phase: str) -> None:
+        """Something else than loading files goes on now."""
+        log.info("%s", phase)
+        with self._lock:
+            self.phase = phase
+            self.files = self.bytes = self.files_total = self.bytes_total = 0
+
     def expect_more(self, size: int) -> None:
         """A file of a size that the source did not tell turned out to be this large."""
         with self._lock:
@@ -136,9 +143,10 @@ def _bar(progress: Progress, stream: TextIO) -> Iterator[None]:
 
         def refresh() -> None:
             files = f"{progress.files:,}/{progress.files_total:,} files" if progress.files_total else progress.phase
-            total, speed = progress.bytes_total or None, bar.tasks[0].speed
+            speed = bar.tasks[0].speed if progress.files_total else None
             shown = f"{human(speed)}/s" if speed else ""
-            bar.update(task, description=files, completed=progress.bytes, total=total, rate=shown)
+            bar.tasks[0].total = progress.bytes_total or None  # which update() takes None for no change of
+            bar.update(task, description=files, completed=progress.bytes, rate=shown)
 
         def run() -> None:
             while not stop.wait(0.1):
@@ -183,6 +191,7 @@ class Report:
         left_out: files and bytes that option weights spared.
         error: exit code and message, where the load failed.
         dry_run: whether all this is what a load would do.
+        built: of a source that builds a tree, what the builder tells of it.
     """
 
     type: str
@@ -198,10 +207,15 @@ class Report:
     left_out: dict[str, int] = field(default_factory=dict)
     error: dict[str, Any] | None = None
     dry_run: bool = False
+    built: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return asdict(self)
+
+    def brief(self) -> dict[str, Any]:
+        """The report without the texts that lie beside what was built."""
+        return {**self.to_json(), "built": {name: text for name, text in self.built.items() if "\n" not in text}}
 
     def lines(self) -> list[str]:
         """The report for a person."""
@@ -218,6 +232,8 @@ class Report:
             f"{human(self.bytes.get('resumed', 0))} resumed",
             f"time     {duration(self.seconds)} ({human(rate)}/s), {self.retries:,} retries",
         ]
+        if prefix := self.built.get("prefix"):
+            lines.append(f"prefix   {prefix}")
         if self.left_out.get("files"):
             spared = f"{self.left_out['files']:,} files ({human(self.left_out['bytes'])})"
             lines.append(f"note     {spared} were left out: the same weights in other formats")

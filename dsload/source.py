@@ -76,9 +76,12 @@ class Source:
         return sha256(text.encode()).hexdigest()
 
     def undivided(self) -> str:
-        """The option that makes a load of it one for a single process, "" where none does."""
-        option = registry.find(self.type, self.uri).undivided
-        return option if option and read_flag(option, self.options.get(option, "")) else ""
+        """What makes a load of it one for a single process, "" where nothing does."""
+        spec = registry.find(self.type, self.uri)
+        if spec.builds:
+            return self.type
+        option = spec.undivided
+        return f"{self.type} with {option}" if option and read_flag(option, self.options.get(option, "")) else ""
 
     def selection(self) -> str:
         """A digest of what decides which files of the content are loaded, and which are kept."""
@@ -148,6 +151,9 @@ def _check_uri(uri: str, spec: registry.Spec) -> None:
         raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {takes}")
     if spec.host and not parts.netloc:
         raise UsageError("reading", f"URI {public_uri(uri)!r}", f"it names no {spec.host}")
+    pattern, says = spec.form
+    if pattern and not re.fullmatch(pattern, uri.partition("?")[0]):
+        raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {says}")
     if parts.fragment and not (spec.query_is_uri or spec.any_option):
         fix = "write the # of a name as %23"
         raise UsageError("reading", f"URI {public_uri(uri)!r}", "what follows its '#' is no part of the path", fix)

@@ -13,6 +13,7 @@ import itertools
 import os
 import resource
 import secrets
+import shutil
 import stat
 import time
 from collections import OrderedDict
@@ -43,8 +44,12 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
 _SPECIAL = 0o7000
 _MARGIN = 16 << 20  # bytes left free for directories and state
+_LITTLE = 64 << 10  # bytes
 _SPARE_INODES = 32  # for what is under way, and state
 _BLOCK = 4096  # bytes; a file takes whole ones. What NFS calls its block is larger, and no file takes as much
+
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_REMOVE = "remove it"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -373,6 +378,103 @@ class Volume:
         os.utime(fd, ns=(now, now))
         return self._own(fd, self.ownership.file_mode(executable), path).st_mtime_ns
 
+    # Trees that another program makes on the volume
+
+    def make_folder(self, path: str) -> Path:
+        """A folder for a program's own use, which is not given away; where it is."""
+        with writing("making the directory", path):
+            directory, name = self._locate(path, create=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=directory)
+        return self.path / path
+
+    def own_tree(self, path: str = "") -> Iterator[tuple[str, os.stat_result, bool]]:
+        """Give all that lies in a directory its owner, mode and whole seconds, as files that dsload makes have them.
+
+        Args:
+            path: of the directory, "" for the target.
+
+        Returns:
+            the path of each file and symlink, what lstat told of it before, and whether it was executable.
+
+        Raises:
+            UnsafePathError: something is neither a file, a directory nor a symlink.
+        """
+        pending = [path]
+        links: dict[int, bool] = {}  # of files with several names, which are changed under the first
+        while pending:
+            folder = pending.pop()
+            with writing("changing the owner of", folder or str(self.path)):
+                directory = self._dir(folder, create=False)
+                if folder:
+                    self._own_directory(directory, folder)
+                with os.scandir(directory) as children:
+                    for child in children:
+                        below = f"{folder}/{child.name}" if folder else child.name
+                        found = child.stat(follow_symlinks=False)
+                        if not stat.S_ISDIR(found.st_mode):
+                            executable = bool(found.st_mode & 0o111)
+                            if found.st_nlink > 1:
+                                executable = links.setdefault(found.st_ino, executable)
+                            self._own_found(child.name, directory, below, found, executable)
+                            yield below, found, executable
+                        elif below != STATE:
+                            pending.append(below)
+
+    def _own_found(self, name: str, directory: int, path: str, found: os.stat_result, executable: bool) -> None:
+        if stat.S_ISLNK(found.st_mode):
+            if not self.owned(found, executable=False):
+                self._chown(name, path, directory)
+            return
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafePathError("checking", path, "it is neither a file, a directory nor a symlink", _REMOVE)
+        part = found.st_mtime_ns % 1_000_000_000
+        if part or not self.owned(found, executable):
+            fd = os.open(name, _READ, dir_fd=directory)
+            try:
+                if part:
+                    os.utime(fd, ns=(found.st_mtime_ns - part,) * 2)
+                self._own(fd, self.ownership.file_mode(executable), path)
+            finally:
+                os.close(fd)
+
+    def rename(self, path: str, other: str) -> None:
+        """Give a directory another name, which must be free, in the directory where it lies."""
+        with writing("putting in place", other):
+            directory, name = self._locate(path)
+            os.rename(name, other.rpartition("/")[2], src_dir_fd=directory, dst_dir_fd=directory)
+
+    def remove_tree(self, path: str) -> None:
+        """Delete a directory and all below it, or what else is there; it may be missing."""
+        with writing("deleting", path), contextlib.suppress(FileNotFoundError):
+            directory, name = self._locate(path)
+            with self._lock:
+                for known in [known for known in self._dirs if f"{known}/".startswith(f"{path}/")]:
+                    del self._dirs[known]
+            try:
+                shutil.rmtree(name, dir_fd=directory)
+            except NotADirectoryError:
+                os.unlink(name, dir_fd=directory)
+
+    def swap(self, new: str, current: str, old: str) -> None:
+        """Put one directory in the place of another, all in one directory; at once where the volume can (renameat2).
+
+        Args:
+            new: what takes the place.
+            current: the place.
+            old: where what was there goes, if there was anything; must be free.
+        """
+        with writing("putting in place", current):
+            directory, name = self._locate(current)
+            made, gone = (path.rpartition("/")[2] for path in (new, old))
+            if _exchanged(directory, made, name):
+                os.rename(made, gone, src_dir_fd=directory, dst_dir_fd=directory)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(name, gone, src_dir_fd=directory, dst_dir_fd=directory)
+                os.rename(made, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)
+
     # Ownership
 
     def _own(self, fd: int, mode: int, what: str, chown_first: bool = False) -> os.stat_result:
@@ -443,6 +545,11 @@ class Volume:
         if found.f_files and inodes > 0 and inodes + _SPARE_INODES > found.f_favail:
             why = f"{inodes:,} files and directories are to be made and {found.f_favail:,} inodes are free"
             raise NoSpaceError("checking the inodes of", where, why, "make room, or use a volume with more inodes")
+
+    def full(self) -> bool:
+        """Whether next to nothing is free."""
+        found = os.fstatvfs(self._target)
+        return found.f_bavail * found.f_frsize < _LITTLE or (bool(found.f_files) and found.f_favail < _SPARE_INODES)
 
     def sync(self) -> None:
         """Everything written to the volume so far is on its disk when this returns (Linux syncfs)."""
@@ -538,6 +645,15 @@ class Volume:
         fd = os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=self._in_parts)
         self._drop(name)
         return fd
+
+
+def _exchanged(directory: int, new: str, current: str) -> bool:
+    """Swap two names of a directory; whether the volume can, and both are there."""
+    try:
+        code: int = _libc.renameat2(directory, os.fsencode(new), directory, os.fsencode(current), _EXCHANGE)
+    except AttributeError:  # a C library that does not have it
+        return False
+    return code == 0
 
 
 def _check_mode(ownership: Ownership) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.apache import Apache
 from tests.servers.caddy import Caddy
+from tests.servers.channel import greetings, standard
 from tests.servers.fault import FaultServer
 from tests.servers.hub import Hub
 from tests.servers.nginx import Nginx
@@ -18,11 +19,13 @@ from tests.servers.s3 import Moto, SeaweedFS
 from tests.servers.sftp import Sshd
 from tests.servers.tls import CA, make_ca
 
+OWN = ("AWS_", "CONDA_", "DSLOAD_", "HF_", "MODELSCOPE_", "PIP_", "RATTLER_")  # variables of the developer's
+
 
 def pytest_configure() -> None:
     """No proxy, credentials or settings of the developer's own in any test."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith(("AWS_", "DSLOAD_", "HF_", "MODELSCOPE_")):
+        if name.lower().endswith("_proxy") or name.startswith(OWN):
             del os.environ[name]
 
 
@@ -96,6 +99,18 @@ def olah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Olah]:
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     with Sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def channel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The conda channel that most tests use; they only read it."""
+    return standard(tmp_path_factory.mktemp("channel"))
+
+
+@pytest.fixture(scope="session")
+def simple(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simple index of wheels that most tests use; they only read it."""
+    return greetings(tmp_path_factory.mktemp("simple"))
 
 
 @pytest.fixture

@@ -62,5 +62,4 @@ def test_example_dataset_is_read(path):
     from dsload.k8s.dataset import parse_dataset
 
     dataset = parse_dataset(path.read_text(), str(path))
-    if dataset.type != "CONDA":  # for which there is no fetcher yet
-        assert Source.parse(dataset.uri, dataset.type, dataset.options)
+    assert Source.parse(dataset.uri, dataset.type, dataset.options)

@@ -1,13 +1,16 @@
 """The seam: what a source type has to provide. One module, one Spec in the registry, one contract test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from dsload.listing import Entry, Listing
+from dsload.report import Progress
 from dsload.secrets import Secrets
 from dsload.source import Source
-from dsload.transfer.http import Client
+from dsload.transfer.http import Client, Network
+from dsload.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,63 @@ class Fetcher(Protocol):
 
         Raises:
             RefusedError, NotFoundError, UnreachableError: as the contract's exit codes say.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a builder builds with.
+
+    Args:
+        volume: its home on the volume, prepared.
+        network: how to reach sources.
+        progress: is told what goes on.
+        bring: loads what the builder has listed; calls what it is given several times a second meanwhile.
+        watch: is called several times a second whenever bring() is not at work; may raise to stop the build.
+        verify: whether to hash what is loaded and built.
+    """
+
+    volume: Volume
+    network: Network
+    progress: Progress
+    bring: Callable[[Callable[[], None]], None]
+    watch: Callable[[], None]
+    verify: bool = True
+
+
+class Builder(Fetcher, Protocol):
+    """A source that is not loaded file by file: what it lists is what a tree is made from.
+
+    Attributes:
+        home: the folder below the mount root that it works in.
+        place: of the tree, below the home.
+        prefix: the path at which consumers find the tree.
+        tells: names of the texts that it makes.
+        keeps_parts: whether what it has listed stays in the home when the tree is made.
+        identity: a digest of all that decides what the tree is, beside the listing's revision.
+    """
+
+    home: str
+    place: str
+    prefix: str
+    tells: tuple[str, ...]
+    keeps_parts: bool
+    identity: str
+
+    def build(self, site: Site, folder: Path, check: Callable[[Mapping[str, str]], None]) -> Mapping[str, str]:
+        """Make a tree.
+
+        Args:
+            site: to build with.
+            folder: of the tree.
+            check: to be called when all its files are there, with the checksums that the source states, by path and
+                as str(Checksum).
+
+        Returns:
+            the texts that it tells, by name.
+
+        Raises:
+            DsloadError: what it has left in the folder is of no use then.
         """
 
 

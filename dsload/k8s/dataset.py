@@ -23,7 +23,6 @@ from dsload.source import Source
 
 API_VERSION, KIND = f"{crd.GROUP}/{crd.VERSION}", crd.KIND
 DEFAULT_MODE = crd.DEFAULT_MODE
-_CONDA = re.compile(r"conda://[A-Za-z0-9._-]+/?(\?.*)?")
 _LONGEST_SHOWN = 100
 _TYPES: Mapping[str, tuple[type, str]] = {
     "object": (dict, "a map"),
@@ -340,10 +339,8 @@ def _not_loadable(type: str, uri: str, options: Mapping[str, str]) -> Iterator[P
     """What `dsload load` would refuse: each option that is wrong, and what else is wrong first."""
     spec = registry.specs().get(type) if type in crd.TYPES else None
     if spec is None or not spec.preloads:
-        if type == "CONDA" and not _CONDA.fullmatch(uri):
-            yield "spec.source.uri", f"{_show(uri)}: type CONDA takes conda://NAME[?python=VERSION]"
         return
-    left = {key: value for key, value in options.items() if (type, key) != ("CONDA", "gpuType")}  # it is the Job's
+    left = dict(options)
     while True:
         try:
             Source.parse(uri, type, left)

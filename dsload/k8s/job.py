@@ -1,5 +1,6 @@
 """The preload Job of a Dataset: one container that runs data-loader on the Dataset's claim."""
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from dsload.k8s.context import Manifest
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.names import JOB_LIMIT, bounded, metadata, own_label
 from dsload.k8s.settings import DEFAULT_IMAGE, LOADER, Settings, merged
+from dsload.registry import CONDA_FILES
 from dsload.secrets import DEFAULT_DIRECTORY
 from dsload.source import Source
 
@@ -28,8 +30,8 @@ def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
         claim: the name of the claim to fill.
 
     Raises:
-        UsageError: an option that no command line can express, shards of what one process loads, or a job_spec that
-            asks for what the Job cannot be.
+        UsageError: an option that no command line can express or that the Job cannot mount, shards of what one process
+            loads, or a job_spec that asks for what the Job cannot be.
     """
     shards = shard_count(dataset, settings)
     # The pods of an Indexed Job have host names of its name and their index.
@@ -59,18 +61,14 @@ def shard_count(dataset: Dataset, settings: Settings) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_SHARDS):
         why = f"annotation {SHARDS_ANNOTATION} is {text!r}, no number from 1 to {_MOST_SHARDS}"
         raise UsageError("making the manifests of", dataset.where, why)
-    if int(text) > 1 and (whole := _undivided(dataset)):
+    if int(text) > 1 and (whole := _source(dataset).undivided()):
         why = f"{whole} is loaded by one pod, not by {text} shards"
         raise UsageError("making the manifests of", dataset.where, why, "leave the shards out")
     return int(text)
 
 
-def _undivided(dataset: Dataset) -> str:
-    """What makes a load one for a single pod, "" where nothing does."""
-    if dataset.type == conda.TYPE:
-        return conda.TYPE
-    option = Source.parse(dataset.uri, dataset.type, dataset.options).undivided()
-    return f"{dataset.type} with {option}" if option else ""
+def _source(dataset: Dataset) -> Source:
+    return Source.parse(dataset.uri, dataset.type, dataset.options)
 
 
 def _policy(dataset: Dataset) -> dict[str, Any]:
@@ -141,6 +139,10 @@ def _mount(dataset: Dataset, claim: str, pod: dict[str, Any], loader: dict[str, 
         volumes.append({"name": name, **source})
         mounts.append({"name": name, "mountPath": path, **more})
 
+    def add_scratch(name: str, path: str) -> None:
+        if not any(posixpath.normpath(str(mount.get("mountPath"))) == path for mount in mounts):
+            add(name, path, {"emptyDir": {}})
+
     sub_path = (dataset.claim_ref or {}).get("subPath")
     in_claim = {"subPath": sub_path} if sub_path else {}
     add("dataset-pvc", MOUNT_ROOT, {"persistentVolumeClaim": {"claimName": claim}}, **in_claim)
@@ -148,7 +150,8 @@ def _mount(dataset: Dataset, claim: str, pod: dict[str, Any], loader: dict[str, 
         add("dataset-secret", DEFAULT_DIRECTORY, {"secret": {"secretName": dataset.secret}}, readOnly=True)
     if conda.files(dataset):
         source = {"configMap": {"name": conda.config_map_name(dataset)}}
-        add("dataset-config-conda", conda.DIRECTORY, source, readOnly=True)
-    if not any(mount.get("mountPath") == "/tmp" for mount in mounts):  # noqa: S108
-        add("tmp", "/tmp", {"emptyDir": {}})  # noqa: S108
+        add("dataset-config-conda", CONDA_FILES, source, readOnly=True)
+    if prefix := conda.prefix_directory(dataset):
+        add_scratch("dataset-conda-prefix", prefix)
+    add_scratch("tmp", "/tmp")  # noqa: S108
     pod["volumes"], loader["volumeMounts"] = volumes, mounts

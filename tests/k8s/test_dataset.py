@@ -362,7 +362,13 @@ def test_metadata_that_is_right(metadata: str) -> None:
             "spec.source.options.b: '2': HUGGING_FACE",
         ),
         ("{type: HUGGING_FACE, uri: 'hf://a/b', options: {fallback: 's3://b/a'}}", "spec.source.options.fallback: "),
-        ("{type: CONDA, uri: 'conda://'}", "spec.source.uri: "),
+        ("{type: CONDA, uri: 'conda://'}", "spec.source.uri: URI 'conda://': it names no environment"),
+        ("{type: CONDA, uri: 'http://h/env'}", "spec.source.uri: URI 'http://h/env': CONDA takes conda://"),
+        ("{type: CONDA, uri: 'conda://env?pyton=3.11'}", "spec.source.uri: option pyton: CONDA does not know it"),
+        (
+            "{type: CONDA, uri: 'conda://env', options: {gpuType: metax-gpu, chanels: a}}",
+            "spec.source.options.chanels: 'a': CONDA does not know it",
+        ),
     ],
 )
 def test_what_a_load_would_refuse(source: str, words: str) -> None:

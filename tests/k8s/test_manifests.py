@@ -20,6 +20,7 @@ from dsload.k8s.manifests import all_manifests, manifests
 from dsload.k8s.names import bounded
 from dsload.k8s.printing import to_json, to_yaml
 from dsload.k8s.settings import Settings, merged, read_job_spec
+from dsload.registry import CONDA_PREFIX_DIR
 from dsload.source import merge_options, parse_option
 from tests import command
 from tests.k8s import golden
@@ -59,6 +60,16 @@ def job(what: Dataset, **decided: Any) -> dict[str, Any]:
 def loader(what: Dataset, **decided: Any) -> dict[str, Any]:
     containers = job(what, **decided)["spec"]["template"]["spec"]["containers"]
     return next(container for container in containers if container["name"] == "dataset-loader")
+
+
+def scratch(what: Dataset, **decided: Any) -> dict[str, str]:
+    """Where its Job mounts the emptyDirs of its pod, by their names."""
+    pod = job(what, **decided)["spec"]["template"]["spec"]
+    empty = {volume["name"] for volume in pod["volumes"] if volume.get("emptyDir") == {}}
+    (container,) = pod["containers"]
+    places = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert len(places) == len(set(places))
+    return {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty}
 
 
 def kinds(found: list[dict[str, Any]]) -> list[str]:
@@ -449,6 +460,53 @@ def test_conda_gpu_as_the_resources_have_it_and_an_unknown_one():
         loader(dataset("CONDA", "conda://env", options={"gpuType": "amd"}))
 
 
+@pytest.mark.parametrize(
+    ("uri", "options", "place"),
+    [
+        ("conda://env", {}, CONDA_PREFIX_DIR),
+        ("conda://env", {"condaPrefixDir": ""}, CONDA_PREFIX_DIR),
+        ("conda://env", {"condaPrefixDir": "/srv/envs"}, "/srv/envs"),
+        ("conda://env", {"condaPrefixDir": "/srv/./envs/"}, "/srv/envs"),
+        ("conda://env?condaPrefixDir=/srv/envs", {}, "/srv/envs"),
+        ("conda://env?condaPrefixDir=/srv/envs", {"condaPrefixDir": "/mnt"}, "/mnt"),
+    ],
+)
+def test_conda_can_write_where_its_prefix_is(uri, options, place):
+    what = dataset("CONDA", uri, options=options)
+    assert scratch(what) == {"dataset-conda-prefix": place, "tmp": "/tmp"}
+    given_options = [f"--options={key}={value}" for key, value in options.items()]
+    assert [argument for argument in loader(what)["args"] if "--options" in argument] == given_options
+
+
+@pytest.mark.parametrize("mounted", ["/srv/envs", "/srv/envs/"])
+def test_conda_takes_the_place_that_the_job_spec_has(mounted):
+    own = {"volumeMounts": [{"name": "disk", "mountPath": mounted}, {"name": "disk", "mountPath": "/tmp/"}]}
+    pod = {"volumes": [{"name": "disk", "hostPath": {"path": "/disk"}}], "containers": [own]}
+    what = dataset("CONDA", "conda://env", options={"condaPrefixDir": "/srv/envs"})
+    assert scratch(what, job_spec={"template": {"spec": pod}}) == {}
+    other = dataset("CONDA", "conda://env")
+    assert scratch(other, job_spec={"template": {"spec": pod}}) == {"dataset-conda-prefix": CONDA_PREFIX_DIR}
+
+
+def test_conda_with_its_prefix_in_what_is_mounted_anyway():
+    in_tmp, in_volume = ({"condaPrefixDir": place} for place in ("/tmp", "/baize/dataset/data"))
+    assert [*scratch(dataset("CONDA", "conda://env", options=in_tmp)).values()] == ["/tmp"]
+    assert scratch(dataset("CONDA", "conda://env", options=in_volume)) == {"tmp": "/tmp"}
+
+
+def test_other_types_have_no_prefix():
+    assert scratch(dataset()) == {"tmp": "/tmp"}
+    assert scratch(dataset(options={"condaPrefixDir": "a header"})) == {"tmp": "/tmp"}
+
+
+@pytest.mark.parametrize("place", ["envs", "./envs", "~/envs", " /envs", "/my envs", "/a/../b", "/", "//", "/."])
+def test_a_prefix_that_is_no_plain_absolute_path_is_refused(place):
+    with pytest.raises(UsageError) as caught:
+        made(dataset("CONDA", "conda://env", options={"condaPrefixDir": place}))
+    where = "making the manifests of d.yaml: spec.source.options.condaPrefixDir"
+    assert str(caught.value) == f"{where} is {place!r}, no absolute path below / without '..' and white space"
+
+
 # Shards
 
 
@@ -479,13 +537,22 @@ def test_a_wrong_annotation_of_shards_is_refused(text):
         job(dataset(annotations={"dsload.io/shards": text}))
 
 
-@pytest.mark.parametrize("given_option", [("keepGit", "true"), ("keepGit", "Yes")])
-def test_what_one_pod_loads_has_no_shards(given_option):
-    git = dataset("GIT", "https://git.example.com/a/b.git", options=dict([given_option]))
-    for what in (git, dataset("CONDA", **CONDA)):
-        assert job(what, shards=1)
-        with pytest.raises(UsageError, match="is loaded by one pod, not by 2 shards"):
-            job(what, shards=2)
+@pytest.mark.parametrize(
+    ("type", "fields", "whole"),
+    [
+        ("GIT", {"uri": "https://git.example.com/a/b.git", "options": {"keepGit": "true"}}, "GIT with keepGit"),
+        ("GIT", {"uri": "https://git.example.com/a/b.git", "options": {"keepGit": "Yes"}}, "GIT with keepGit"),
+        ("CONDA", CONDA, "CONDA"),
+    ],
+)
+def test_what_one_pod_loads_has_no_shards(type, fields, whole):
+    what = dataset(type, **fields)
+    assert job(what, shards=1)
+    with pytest.raises(UsageError, match=f": {whole} is loaded by one pod, not by 2 shards; leave the shards out"):
+        job(what, shards=2)
+
+
+def test_what_several_pods_load_or_none_has_shards():
     assert job(dataset("GIT", "https://git.example.com/a/b.git", options={"keepGit": "false"}), shards=2)
     assert made(dataset("NFS", "nfs://host/a"), shards=2)
 
@@ -599,7 +666,8 @@ def test_go_quotes_hold_every_text(value):
 def test_whatever_is_made_is_valid_and_the_same_after_yaml(type, name, labels, annotations, options, shards):
     uri = {"HTTP": "http://h/", "S3": "s3://b", "CONDA": "conda://e", "NFS": "nfs://h/p", "MANUAL": "manual://"}[type]
     annotations.pop("dsload.io/shards", None)
-    options.pop("gpuType", None)
+    if type == "CONDA":  # which knows its options
+        options = dict(zip(("name", "channels", "requirements.txt"), options.values(), strict=False))
     what = dataset(type, uri, name=name, labels=labels, annotations=annotations, options=options, object_uid=UID)
     found = made(what, shards=shards if type == "HTTP" else None)
     assert all(manifest["metadata"]["labels"][LABEL] == bounded(name, 63) for manifest in found)

@@ -1,0 +1,1 @@
+"""CONDA: an environment, solved and installed by rattler from the packages that dsload loads."""

@@ -1,0 +1,246 @@
+"""CONDA: lists the packages of an environment, and makes it of them."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from rattler import Client, MatchSpec, RepoDataRecord, install
+from rattler.exceptions import InstallerError, LinkError, TransactionError
+
+from dsload.errors import DsloadError, IntegrityError, NoSpaceError, NotFoundError, UsageError
+from dsload.fetchers.base import Context, Site
+from dsload.fetchers.conda import pip
+from dsload.fetchers.conda.channels import (
+    Channel,
+    channel_of,
+    located,
+    owner_of_secrets,
+    rattler_client,
+    read_channels,
+    request,
+)
+from dsload.fetchers.conda.failures import of_volume, said
+from dsload.fetchers.conda.freezing import freeze
+from dsload.fetchers.conda.prefix import prefix_at
+from dsload.fetchers.conda.recipe import Recipe, read_recipe
+from dsload.fetchers.conda.solving import Solution, locked, solved, stem
+from dsload.fetchers.conda.unpacking import Unpacker
+from dsload.fetchers.conda.waiting import finish
+from dsload.fetchers.file import to_error
+from dsload.listing import Checksum, Entry, Listing, Request, Response
+from dsload.source import Source
+from dsload.transfer.http import origin
+from dsload.volume import Volume
+
+LOCK, FREEZE = "conda.lock", "pip-freeze.txt"
+_PACKAGES, _PIP_CACHE = "pkgs", "pkgs/pip-cache"
+
+
+class Conda:
+    """An environment of conda packages, and of what pip adds to it. A Builder."""
+
+    home = "conda"
+    tells = (LOCK, FREEZE)
+
+    def __init__(self, source: Source, context: Context) -> None:
+        _refuse_selection(source)
+        self._source, self._context = str(source), context
+        self._recipe = read_recipe(source)
+        self._endpoint = source.options.get("endpoint", "")
+        named = [*self._recipe.channels, *filter(None, map(channel_of, self._recipe.specs))]
+        self._channels = read_channels(named, self._endpoint, context.secrets)
+        self._owner = owner_of_secrets(named, self._endpoint)
+        self._solution: Solution | None = None
+        self.place, self.prefix = f"envs/{self._recipe.name}", self._recipe.prefix
+        self.keeps_parts, self.identity = self._recipe.keep_packages, self._recipe.digest()
+
+    def list(self) -> Listing:
+        """The packages, as they are solved or locked."""
+        solution = self._solved()
+        remote, local = RemotePackages(self._channels, self._source), LocalPackages(self._source)
+        return Listing([_entry(record, remote, local) for record in solution.records], solution.revision)
+
+    def _solved(self) -> Solution:
+        if self._solution is None:
+            if self._recipe.lock:
+                self._solution = locked(self._recipe, self._channels, self._endpoint, self._source)
+            else:
+                network = self._context.client.network
+                client = rattler_client(self._channels, network)
+                specs = [located(spec, self._endpoint) for spec in self._recipe.specs]
+                self._solution = solved(specs, self._channels, client, self._context.client, self._source)
+        return self._solution
+
+    def build(self, site: Site, folder: Path, check: Callable[[Mapping[str, str]], None]) -> Mapping[str, str]:
+        """Load and unpack the packages, link them into the prefix, and have pip add the rest."""
+        solution, recipe = self._solved(), self._recipe
+        cache = site.volume.make_folder(_PACKAGES)
+        with prefix_at(recipe.prefix, folder, folder.parent):
+            self._unpack(solution.records, site, cache)
+            site.progress.enter(f"linking {len(solution.records):,} packages into {recipe.prefix}")
+            client = rattler_client(self._channels, site.network)
+            finish(_install(recipe, solution.records, cache, client, self._source, site.volume), site.watch)
+            stated = {} if recipe.link_scripts else dict(_stated(folder))  # which may change any file
+            before = {path: _look(folder, path) for path in stated} if recipe.pip else {}
+            self._add(site)
+            changed = {path for path, look in before.items() if _look(folder, path) != look}
+            check({path: digest for path, digest in stated.items() if path not in changed})
+        site.volume.remove_tree(_PIP_CACHE)
+        return {LOCK: solution.lock, FREEZE: freeze(folder)}
+
+    def _unpack(self, records: Sequence[RepoDataRecord], site: Site, cache: Path) -> None:
+        waiting = {cache / record.file_name: record for record in records}
+        old = {archive: _inode(archive) for archive in waiting}  # which may be others than are listed now
+        for record in records:
+            site.volume.remove_tree(f"{_PACKAGES}/{stem(record)}")
+        with Unpacker(cache, self._source) as unpacker:
+
+            def put(archives: list[Path]) -> None:
+                for archive in archives:
+                    record = waiting.pop(archive)
+                    unpacker.put(archive, stem(record), record.sha256 or b"")
+                unpacker.look()
+
+            site.bring(lambda: put([archive for archive in waiting if _inode(archive) not in (0, old[archive])]))
+            put(list(waiting))
+            site.progress.enter("unpacking")
+            unpacker.finish(site.watch)
+
+    def _add(self, site: Site) -> None:
+        """What comes after the packages: variables, and pip's part."""
+        recipe = self._recipe
+        if recipe.variables:
+            state = Path(recipe.prefix, "conda-meta", "state")
+            state.write_text(json.dumps({"env_vars": recipe.variables}, indent=1), encoding="utf-8")
+        if recipe.pip:
+            site.progress.enter("installing the requirements by pip")
+            cache = site.volume.make_folder(_PIP_CACHE)
+            secrets, bundle = self._context.secrets, site.network.ca_bundle
+            pip.install(recipe, cache, secrets, self._theirs, bundle, site.watch, self._source)
+
+    def _theirs(self, url: str) -> bool:
+        """Whether the secrets are for a URL."""
+        return urlsplit(url).scheme in ("http", "https") and origin(url) == self._owner
+
+
+def _refuse_selection(source: Source) -> None:
+    if source.filter.include or source.filter.exclude:
+        raise UsageError("reading", "options include and exclude", "an environment is built as a whole")
+    if not source.sync:
+        raise UsageError("reading", "option syncMode", "an environment is replaced as a whole, it cannot be copy")
+
+
+def _entry(record: RepoDataRecord, remote: "RemotePackages", local: "LocalPackages") -> Entry:
+    checksum = Checksum("sha256", record.sha256.hex()) if record.sha256 else None
+    if checksum is None and record.md5:
+        checksum = Checksum("md5", record.md5.hex())
+    reader = local if record.url.startswith("file:") else remote
+    size = -1 if record.size is None else record.size
+    return Entry(f"{_PACKAGES}/{record.file_name}", size, checksum.value if checksum else record.url, reader,
+                 key=record.url, checksum=checksum)  # fmt: skip
+
+
+class RemotePackages:
+    """Packages on web servers."""
+
+    ranges = True
+
+    def __init__(self, channels: Sequence[Channel], source: str) -> None:
+        self._channels, self._source = channels, source
+
+    def request(self, entry: Entry) -> Request:
+        """The GET for a package, with what belongs to its channel."""
+        return request(entry.key, self._channels)
+
+    def head(self, entry: Entry, part: int = 0) -> Request | None:
+        """None: the repodata states the checksums."""
+        return None
+
+    def stated(self, entry: Entry, response: Response) -> Checksum | None:
+        """None, likewise."""
+        return None
+
+    def explain(self, entry: Entry, response: Response) -> DsloadError | None:
+        """What it means that a listed package is not there."""
+        if response.status not in (404, 410):
+            return None
+        why = "its channel lists it, and does not have it"
+        return NotFoundError("downloading", f"{entry.key} for {self._source}", why, "have the channel indexed anew")
+
+
+class LocalPackages:
+    """Packages in folders of this machine."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Bytes start to end of a package."""
+        path = unquote(urlsplit(entry.key).path)
+        try:
+            with open(path, "rb") as file:
+                return os.pread(file.fileno(), end - start, start)
+        except FileNotFoundError as error:
+            why = "its channel lists it, and does not have it"
+            raise NotFoundError(
+                "reading", f"{path} for {self._source}", why, "have the channel indexed anew"
+            ) from error
+        except OSError as error:
+            raise to_error(error, "reading", f"{path} for {self._source}") from error
+
+
+# Linking
+
+
+async def _install(
+    recipe: Recipe, records: Sequence[RepoDataRecord], cache: Path, client: Client, where: str, volume: Volume
+) -> None:
+    specs = [] if recipe.lock else [MatchSpec(spec)._match_spec for spec in recipe.specs]
+    try:
+        await install(
+            list(records),
+            recipe.prefix,
+            cache_dir=cache,
+            client=client,
+            execute_link_scripts=recipe.link_scripts,
+            requested_specs=specs,
+            show_progress=False,
+        )
+    except (InstallerError, LinkError, TransactionError) as error:
+        raise _unlinked(said(str(error)), where, volume) from error
+
+
+def _unlinked(text: str, where: str, volume: Volume) -> DsloadError:
+    doing = "linking the packages of"
+    if found := of_volume(text, doing, where):
+        return found
+    if volume.full():  # which rattler does not always tell
+        return NoSpaceError(doing, where, text, "make room and run the same command again")
+    if "longer than" in text:
+        return UsageError(doing, where, text, "give a shorter -o condaPrefixDir, or a shorter name")
+    return IntegrityError(doing, where, text, "leave out the package, or choose another version of it")
+
+
+def _stated(folder: Path) -> Iterator[tuple[str, str]]:
+    """The checksums of an environment's files as its packages state them (conda-meta/*.json, paths_data)."""
+    seen: dict[str, str] = {}
+    for path in sorted((folder / "conda-meta").glob("*.json")):
+        for item in json.loads(path.read_bytes()).get("paths_data", {}).get("paths", []):
+            digest = item.get("sha256_in_prefix") or item.get("sha256")
+            if item.get("path_type") == "hardlink" and digest:
+                seen[item["_path"]] = digest if seen.get(item["_path"], digest) == digest else ""
+    return ((path, f"sha256:{digest}") for path, digest in seen.items() if digest)
+
+
+def _inode(path: Path) -> int:
+    return path.lstat().st_ino if path.exists() else 0
+
+
+def _look(folder: Path, path: str) -> tuple[int, int, int]:
+    try:
+        found = os.lstat(folder / path)
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns

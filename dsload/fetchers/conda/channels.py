@@ -1,0 +1,190 @@
+"""Where channels are, and which credentials go to which: their URLs as anybody may see them, and as they are asked."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from rattler.networking import AddHeadersMiddleware, Client, MirrorMiddleware
+
+from dsload.errors import UsageError
+from dsload.listing import Request
+from dsload.secrets import Secrets, basic, bearer, hide, public_uri
+from dsload.transfer.http import Network, ca_file, origin
+
+PUBLIC = "https://conda.anaconda.org"  # where a channel's name is looked up, as conda does
+_DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
+_TOKEN = re.compile(r"/t/(?P<token>[^/]+)(?=/)")
+_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
+_IN_CHANNEL = re.compile(r"(?P<channel>(?!defaults::)[\w.-]+|(https?|file)://\S+?)::.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel.
+
+    Args:
+        url: without credentials, and without `/` at its end.
+        asked: the URL that it is asked for at, which may hold a token.
+        headers: that go with each request to it.
+    """
+
+    url: str
+    asked: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return self.url.startswith("file://")
+
+
+def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tuple[Channel, ...]:
+    """Channels by name or URL.
+
+    Args:
+        names: in their order; `defaults` stands for Anaconda's own.
+        endpoint: URL of a mirror that the names lie below, "" for the public place.
+        secrets: for the host of the first channel that is given by URL, or else for that of the endpoint.
+
+    Raises:
+        UsageError: a channel that is no name and no URL of http, https or file.
+    """
+    place = _place(endpoint)
+    urls: dict[str, None] = {}
+    for name in names:
+        if name == "defaults":
+            urls.update(dict.fromkeys(f"{place}/pkgs/{part}" for part in ("main", "r")) if endpoint else
+                        dict.fromkeys(_DEFAULTS))  # fmt: skip
+        elif "://" not in name and _NAME.fullmatch(name):
+            urls[f"{place}/{name}"] = None
+        else:
+            urls[_url(name, f"channel {public_uri(name)!r}")] = None
+    channels = [_without_secrets(url) for url in urls]
+    theirs = owner_of_secrets(names, endpoint)
+    found = [_with_secrets(channel, secrets) if _origin(channel) == theirs else channel for channel in channels]
+    _refuse_confusion(found)
+    return tuple(found)
+
+
+def owner_of_secrets(names: Iterable[str], endpoint: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port that the secrets are for: the first channel's that is given by URL, else the endpoint's."""
+    urls = (name for name in (*names, endpoint) if name.startswith(("http://", "https://")))
+    return next(map(origin, urls), None)
+
+
+def _refuse_confusion(channels: Iterable[Channel]) -> None:
+    """rattler tells host and path of a request alone, so that secrets could go to another port or scheme."""
+    remote = [channel for channel in channels if not channel.local]
+    for owner in (channel for channel in remote if channel.headers):
+        mine = urlsplit(owner.asked)
+        for other in remote:
+            theirs = urlsplit(other.asked)
+            below = mine.hostname == theirs.hostname and f"{theirs.path}/".startswith(f"{mine.path}/")
+            if below and _origin(other) != _origin(owner):
+                why = f"{owner.url} and {other.url} have one host and path, and credentials are for the first alone"
+                raise UsageError("reading", "the channels", why, "leave one of them out")
+
+
+def _place(endpoint: str) -> str:
+    """Where the names of channels are looked up."""
+    return _without_secrets(_url(endpoint, "option endpoint")).url if endpoint else PUBLIC
+
+
+def channel_of(spec: str) -> str:
+    """The channel that a spec such as `conda-forge::numpy` names, "" where it names none."""
+    match = _IN_CHANNEL.fullmatch(spec)
+    return match["channel"] if match else ""
+
+
+def located(spec: str, endpoint: str) -> str:
+    """A spec with the URL of the channel that it names, which is how rattler knows those of a mirror."""
+    channel = channel_of(spec)
+    return f"{_place(endpoint)}/{spec}" if channel and "://" not in channel else spec
+
+
+def _url(text: str, where: str) -> str:
+    url = text.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "file" or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or re.search(r"\s", url):
+        fix = "give a name such as conda-forge, https://HOST/PATH or file:///PATH"
+        raise UsageError("reading", where, "it is neither a name nor a URL of http, https or file", fix)
+    return url
+
+
+def _origin(channel: Channel) -> tuple[str, str, int] | None:
+    return None if channel.local else origin(channel.url)
+
+
+def _without_secrets(url: str) -> Channel:
+    """A channel of a URL that may hold a user, a password, or a token as `/t/TOKEN/` (anaconda.org's form)."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Channel(url, url)
+    headers = {}
+    if parts.username is not None:
+        user, password = unquote(parts.username), unquote(parts.password or "")
+        headers["Authorization"] = basic(user, password)
+        hide(password)
+        hide(headers["Authorization"].removeprefix("Basic "))
+    asked = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    for match in _TOKEN.finditer(asked):
+        hide(match["token"])
+    return Channel(_TOKEN.sub("", asked, count=1), asked, headers)
+
+
+def _with_secrets(channel: Channel, secrets: Secrets) -> Channel:
+    if channel.headers or channel.asked != channel.url:
+        return channel
+    if secrets.username and secrets.password:
+        return Channel(channel.url, channel.asked, {"Authorization": basic(secrets.username, secrets.password)})
+    if secrets.token:
+        return Channel(channel.url, channel.asked, {"Authorization": bearer(secrets.token)})
+    return channel
+
+
+def request(url: str, channels: Iterable[Channel]) -> Request:
+    """The GET for a URL of one of the channels, with what belongs to it."""
+    for channel in channels:
+        if url.startswith(f"{channel.url}/"):
+            return Request(channel.asked + url[len(channel.url) :], headers=channel.headers)
+    return Request(url)
+
+
+def rattler_client(channels: Iterable[Channel], network: Network) -> Client:
+    """rattler's HTTP client, with the credentials of the channels and the certificates that dsload trusts."""
+    tokens = {channel.url: [channel.asked] for channel in channels if channel.asked != channel.url}
+    places = ((urlsplit(channel.asked), channel.headers) for channel in channels if channel.headers)
+    hosts = {(place.hostname, place.path): headers for place, headers in places}
+
+    def headers(host: str, path: str) -> dict[str, str] | None:
+        found = (given for (name, folder), given in hosts.items() if host == name and path.startswith(f"{folder}/"))
+        return dict(next(found, {})) or None
+
+    with _trusting(ca_file(network.ca_bundle)):
+        return Client(
+            [MirrorMiddleware(tokens), AddHeadersMiddleware(headers)],
+            user_agent="dsload",
+            timeout=int(max(network.stall_timeout, network.retry_budget)),
+        )
+
+
+@contextlib.contextmanager
+def _trusting(bundle: str | None) -> Iterator[None]:
+    """With a bundle of certificates in SSL_CERT_FILE, the one way to tell rattler of it."""
+    before = os.environ.get("SSL_CERT_FILE")
+    if bundle:
+        os.environ["SSL_CERT_FILE"] = bundle
+    try:
+        yield
+    finally:
+        if bundle and before is None:
+            del os.environ["SSL_CERT_FILE"]
+        elif before is not None:
+            os.environ["SSL_CERT_FILE"] = before

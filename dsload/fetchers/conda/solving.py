@@ -1,0 +1,227 @@
+"""Which packages an environment is made of: solved by rattler from the channels' repodata, or read from a lock."""
+
+import logging
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from rattler import (
+    Channel as RattlerChannel,
+)
+from rattler import (
+    Client,
+    Gateway,
+    LockChannel,
+    LockFile,
+    LockPlatform,
+    MatchSpec,
+    RepoDataRecord,
+    Subdir,
+    VirtualPackage,
+    VirtualPackageOverrides,
+    solve,
+)
+from rattler.exceptions import GatewayError, ParseCondaLockError, SolverError
+
+from dsload.errors import (
+    DsloadError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+    UnsafePathError,
+    UsageError,
+)
+from dsload.fetchers.conda.channels import PUBLIC, Channel, channel_of
+from dsload.fetchers.conda.failures import said
+from dsload.fetchers.conda.recipe import Recipe, spec_name
+from dsload.fetchers.conda.waiting import finish
+from dsload.transfer.http import Client as HttpClient
+
+log = logging.getLogger(__name__)
+
+_ENVIRONMENT = "default"  # as pixi names the one that a lock file is of
+_STATUS = re.compile(r"HTTP status \w+ error \((\d{3}) ")
+_NOTHING = re.compile(r"No candidates were found for (?P<spec>.+?)\.?\s*")
+_TREE = re.compile(r"^[\s│├└─]*")
+_LONGEST = 600  # characters of an explanation
+_STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
+_FORMS = (".conda", ".tar.bz2")
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The packages of an environment.
+
+    Args:
+        records: rattler's, sorted by file name.
+        lock: the text of a lock file (rattler lock, version 7).
+    """
+
+    records: Sequence[RepoDataRecord]
+    lock: str
+
+    @property
+    def revision(self) -> str:
+        """A digest of the packages: where they come from and what they hold."""
+        lines = [f"{record.url} {(record.sha256 or record.md5 or b'').hex()}" for record in self.records]
+        return sha256("\n".join(lines).encode()).hexdigest()
+
+
+def solved(
+    specs: Sequence[str], channels: Sequence[Channel], client: Client, insist: HttpClient, where: str
+) -> Solution:
+    """Solve specs.
+
+    Args:
+        specs: of packages.
+        channels: first to last, of strict priority.
+        client: that reads their repodata.
+        insist: tries again what could not be reached.
+        where: the source's name, for messages.
+
+    Raises:
+        NotFoundError: a channel, package or version that is not there, or specs that exclude each other.
+        RefusedError, UnreachableError: of a channel.
+    """
+    log.info("solving %s from %s", ", ".join(specs), ", ".join(channel.url for channel in channels))
+    records = insist.insist(lambda: _solve(specs, channels, client, where))
+    return _solution(records, channels, where)
+
+
+def _solve(specs: Sequence[str], channels: Sequence[Channel], client: Client, where: str) -> list[RepoDataRecord]:
+    with tempfile.TemporaryDirectory(prefix="dsload-conda-") as cache:
+        try:
+            return finish(
+                solve(
+                    [RattlerChannel(channel.url) for channel in channels],
+                    [MatchSpec(spec) for spec in _with_names(specs)],
+                    gateway=Gateway(Path(cache), client=client),
+                    platforms=[Subdir.current(), Subdir("noarch")],
+                    channel_relations="disabled",  # the channels that were asked for, and no others
+                    virtual_packages=VirtualPackage.detect(VirtualPackageOverrides.from_env()),
+                )
+            )
+        except GatewayError as error:
+            raise _unread(str(error), where, channels) from error
+        except SolverError as error:
+            raise _unsolved(str(error), channels, where) from error
+
+
+def _with_names(specs: Sequence[str]) -> list[str]:
+    """Specs with the bare names of those that name no channel.
+
+    rattler looks only at what a spec matches, and a version that the first channel lacks would come from the second, in
+    spite of strict priority.
+    """
+    return list(dict.fromkeys((*specs, *(spec_name(spec) for spec in specs if not channel_of(spec)))))
+
+
+def locked(recipe: Recipe, channels: Sequence[Channel], endpoint: str, where: str) -> Solution:
+    """Read the packages of a recipe's lock file for this platform.
+
+    Args:
+        recipe: whose lock.
+        channels: for what the lock does not say of itself.
+        endpoint: URL of a mirror that stands in for the public place of channels, "" for none.
+        where: the source's name, for messages.
+
+    Raises:
+        UsageError: it is no lock file that rattler reads, or not one for this platform.
+    """
+    with tempfile.TemporaryDirectory(prefix="dsload-conda-") as folder:
+        path = Path(folder, "conda.lock")
+        path.write_text(recipe.lock, encoding="utf-8")
+        try:
+            records = _locked_records(LockFile.from_path(path), recipe.name)
+        except ParseCondaLockError as error:
+            why = f"it is no lock file that rattler reads ({_shortened(str(error))})"
+            raise UsageError("reading", "option lock", why, "give a conda.lock of dsload, or a pixi.lock") from error
+    for record in records:
+        if endpoint and record.url.startswith(f"{PUBLIC}/"):
+            record.url = endpoint.rstrip("/") + record.url[len(PUBLIC) :]
+    return _solution(records, channels, where)
+
+
+def _locked_records(file: LockFile, name: str) -> list[RepoDataRecord]:
+    environment = file.environment(_ENVIRONMENT) or file.environment(name)
+    if environment is None:
+        names = ", ".join(name for name, _ in file.environments())
+        raise UsageError("reading", "option lock", f"it has neither an environment default nor {name}: {names}")
+    here = Subdir.current()
+    platform = next((found for found in environment.platforms() if found.name == str(here)), None)
+    records = environment.conda_repodata_records_for_platform(platform) if platform else None
+    if platform is None or not records:
+        raise UsageError("reading", "option lock", f"it has no packages for {here}", "lock it for this platform")
+    if environment.pypi_packages_for_platform(platform):
+        log.warning("option lock: its packages from PyPI are passed over; name them in requirements.txt")
+    return records
+
+
+def _solution(records: list[RepoDataRecord], channels: Sequence[Channel], where: str) -> Solution:
+    for record in records:
+        name = record.file_name
+        good = name.endswith(_FORMS) and record.url.endswith(f"/{name}") and _STEM.fullmatch(name)
+        if not good or not _STEM.fullmatch(stem(record)):
+            why = f"its channel gives a package the name {stem(record)!r} and the file name {name!r}"
+            raise UnsafePathError("listing", where, why, "tell who runs the channel")
+    ordered = sorted(records, key=lambda record: record.file_name)
+    return Solution(ordered, _lock_text(ordered, channels))
+
+
+def stem(record: RepoDataRecord) -> str:
+    """The name of a package in rattler's cache."""
+    return f"{record.name.normalized}-{record.version}-{record.build}"
+
+
+def _lock_text(records: Sequence[RepoDataRecord], channels: Sequence[Channel]) -> str:
+    platform = LockPlatform(str(Subdir.current()))
+    file = LockFile([platform])
+    file.set_channels(_ENVIRONMENT, [LockChannel(channel.url) for channel in channels])
+    for record in records:
+        file.add_conda_package(_ENVIRONMENT, platform, record)
+    with tempfile.TemporaryDirectory(prefix="dsload-conda-") as folder:
+        path = Path(folder, "conda.lock")
+        file.to_path(path)
+        return path.read_text(encoding="utf-8")
+
+
+# rattler's errors, which are texts
+
+
+def _unread(text: str, where: str, channels: Sequence[Channel]) -> DsloadError:
+    why = said(text)
+    if "failed to parse" in text:
+        why = f"{why} (of one of {', '.join(channel.url for channel in channels)})"
+        return IntegrityError("reading the repodata of", where, why, "check the channel's URL, or have it indexed anew")
+    if "could not find subdir" in text:
+        return NotFoundError("reading the repodata of", where, text.splitlines()[0], "check the channel's name or URL")
+    status = _STATUS.search(text)
+    if (status and status[1] == "407") or "Proxy Authentication" in text:
+        return RefusedError("reading the repodata of", where, why, "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY")
+    if status and status[1] in ("401", "403"):
+        fix = "check the credentials in the secrets directory: they are for the host of the first channel given by URL"
+        return RefusedError("reading the repodata of", where, why, fix)
+    if "certificate" in text:
+        fix = "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
+        return UnreachableError("reading the repodata of", where, why, fix)
+    return UnreachableError("reading the repodata of", where, why, "check the channel's URL, the proxy and the network")
+
+
+def _unsolved(text: str, channels: Sequence[Channel], where: str) -> DsloadError:
+    log.debug("%s", text)
+    reason = text.removeprefix("Cannot solve the request because of: ").strip()
+    if match := _NOTHING.fullmatch(reason):
+        tried = ", ".join(channel.url for channel in channels)
+        why = f"no package matches {match['spec'].removesuffix(' *')!r} in {tried}"
+        return NotFoundError("solving", where, why, "check its name and version, and the channels")
+    return NotFoundError("solving", where, _shortened(reason), "loosen a version, or add a channel; -v tells all of it")
+
+
+def _shortened(text: str) -> str:
+    lines = [_TREE.sub("", line).rstrip(".,") for line in text.splitlines()]
+    joined = re.sub(r"(:|would require);", r"\1", "; ".join(filter(None, lines)))
+    return joined if len(joined) <= _LONGEST else f"{joined[:_LONGEST].rpartition(';')[0]}; …"

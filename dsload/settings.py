@@ -1,0 +1,46 @@
+"""Where to load to, and how."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dsload.sharding import Shard
+from dsload.transfer.http import Network
+from dsload.volume import Ownership, split_mount_path
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to load to.
+
+    Args:
+        root: the mount root; must exist.
+        path: below the root; "/" is the root itself.
+        ownership: of what the load creates; None for the running user with mode 0755.
+
+    Raises:
+        UsageError: path leads out of the root.
+    """
+
+    root: Path
+    path: str = "/"
+    ownership: Ownership | None = None
+
+    def __post_init__(self) -> None:
+        split_mount_path(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to load.
+
+    Args:
+        network: connections, limits, certificates.
+        verify: whether to hash what is loaded.
+        dry_run: whether to stop after the plan.
+        shard: which part of the load this process does; None for all of it.
+    """
+
+    network: Network = field(default_factory=Network)
+    verify: bool = True
+    dry_run: bool = False
+    shard: Shard | None = None
