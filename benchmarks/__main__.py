@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.programs import MissingProgram, argv, environment
+from benchmarks.programs import MissingProgram, argv, environment, environment_of
 from benchmarks.rows import ROWS, Bar, Contender, Figures, Row, Took, seconds
 from benchmarks.site import Site, in_memory, tmpfs
 
@@ -107,7 +107,9 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
         took = Took(**json.loads(answer.read()), disk=_blocks(target))
     if took.code:
         raise Failed(f"{command} ended with {took.code}: {done.stderr.decode()[-2000:]}")
-    if contender.program not in ("ls", "plan", "help"):
+    if contender.source.startswith("conda"):
+        _see_packages(contender, site, target)
+    elif contender.program not in ("ls", "plan", "help"):
         expected = site.source(contender.source)[1]
         found = [path for path in target.rglob("*") if path.is_file() and _STATE.isdisjoint(path.parts)]
         known = min(expected.values()) >= 0
@@ -115,6 +117,18 @@ def measure(contender: Contender, site: Site, target: Path, wrap: tuple[str, ...
         if len(found) != len(expected) or not right:
             raise Failed(f"{contender.label} brought {len(found)} of {len(expected)} files, or other sizes")
     return took
+
+
+def _see_packages(contender: Contender, site: Site, target: Path) -> None:
+    """See that an environment has its packages, and each of them its files."""
+    prefix, expected = environment_of(contender.program, target), site.source(contender.source)[1]
+    records = [json.loads(path.read_bytes()) for path in prefix.glob("conda-meta/*.json")]
+    if {record["name"] for record in records} != set(expected):
+        raise Failed(f"{contender.label} installed {len(records)} of {len(expected)} packages, or others")
+    for record in records:
+        paths = [path["_path"] for path in record["paths_data"]["paths"]]
+        if missing := [path for path in paths if not os.path.lexists(prefix / path)]:
+            raise Failed(f"{contender.label} installed {record['name']} without {missing[0]}")
 
 
 def _blocks(folder: Path) -> int:

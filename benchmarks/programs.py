@@ -7,6 +7,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import quote
 
+from benchmarks.channels import SPECS
 from benchmarks.rows import Contender
 from benchmarks.site import Site
 from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY
@@ -20,6 +21,7 @@ PACKAGES = {
     "modelscope": "pip install modelscope-hub",
     "git": "apt-get install git git-lfs",
 }
+RATTLER = Path(__file__).with_name("rattler.py")
 AWS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
 
 
@@ -41,11 +43,18 @@ def environment(contender: Contender, site: Site) -> dict[str, str]:
 def argv(contender: Contender, site: Site, target: Path) -> list[str]:
     """The command that loads into `target`. Raises MissingProgram."""
     program, source = contender.program, contender.source
-    if program in PACKAGES:
-        return [_find("sh" if program == "git" else program), *_PEERS[program](site, source, target), *contender.flags]
+    if program in _PEERS:
+        return [_find(_RUN_BY.get(program, program)), *_PEERS[program](site, source, target), *contender.flags]
     where = [f"--mount-root={target.parent}", f"--mount-path={target.name}", "--quiet"]
+    if source.startswith("conda"):  # environments lie below the root itself
+        where = [f"--mount-root={target}", "--mount-path=/", "--quiet"]
     verb = {"help": ["--help"], "ls": ["ls", "--output=json"], "plan": ["load", "--dry-run", *where]}
     return [_find("dsload"), *verb.get(program, ["load", *where]), *_source(site, source), *contender.flags]
+
+
+def environment_of(program: str, target: Path) -> Path:
+    """Where in its target a program builds."""
+    return target / ("env" if program == "rattler" else "conda/envs/bench")
 
 
 def _find(program: str) -> str:
@@ -68,6 +77,10 @@ def _source(site: Site, source: str) -> list[str]:
         return [f"s3://{folder}", f"--options=endpoint={url}"]
     if server == "git":
         return [url]
+    if server.startswith("conda"):
+        options = {"channels": url.rstrip("/"), "environment.yaml": f"{{dependencies: [{SPECS[0]}]}}"}
+        options["condaPrefixDir"] = f"{site.directory}/prefix"
+        return ["conda://bench", *(f"--options={name}={value}" for name, value in options.items())]
     if server.startswith(("hf", "ms")):
         return [f"{server[:2]}://bench/{folder}", f"--options=endpoint={url}"]
     return [url + (next(iter(files)) if len(files) == 1 else ""), f"--ca-bundle={site.ca.bundle}"]
@@ -112,7 +125,12 @@ def _git(site: Site, source: str, target: Path) -> list[str]:
     return ["-c", f'"$0" clone --quiet --depth 1 "$1" "$2"{pull}', _find("git"), url, str(target)]
 
 
+def _rattler(site: Site, source: str, target: Path) -> list[str]:
+    return ["-P", str(RATTLER), site.source(source)[0].rstrip("/"), str(environment_of("rattler", target)), *SPECS]
+
+
+_RUN_BY = {"git": "sh", "rattler": sys.executable}
 _PEERS = {
     "s5cmd": _s5cmd, "rclone": _rclone, "curl": _curl, "aria2c": _aria2c, "hf": _hf, "modelscope": _modelscope,
-    "git": _git,
+    "git": _git, "rattler": _rattler,
 }  # fmt: skip

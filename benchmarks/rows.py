@@ -77,6 +77,19 @@ def _disk(limit: float, who: str, other: str) -> Bar:
     return Bar(f"{who}: disk of {other}", figure, limit)
 
 
+def _memory(limit: float, who: str, other: str) -> Bar:
+    def figure(figures: Figures) -> float | None:
+        there = [median(run.peak for run in figures[label]) for label in (who, other) if label in figures]
+        return there[0] / there[1] if len(there) == 2 else None
+
+    return Bar(f"{who}: memory of {other}", figure, limit)
+
+
+def _conda(name: str, about: str, source: str) -> Row:
+    return Row(name, about, (Contender(OURS, "dsload", source), _peer("rattler", source)),
+        (_times(1.15, OURS, "rattler"), _memory(1.2, OURS, "rattler")), memory=400)  # fmt: skip
+
+
 def _rate(workers: int) -> Row:
     ideal = FOLDERS["one"]["model.safetensors"] / (workers * RATE)
     share = Bar("share of the rate", lambda figures: ideal / seconds(figures[OURS]), 0.9, least=True)
@@ -141,6 +154,8 @@ ROWS = (
     Row("git-many", "50,000 files, 60 MB, in git", (Contender(OURS, "dsload", "git:tiny"), _peer("git", "git:tiny")),
         memory=200, runs=1),
     Row("git-3gb", "one file, 3 GB, in Git LFS", (Contender(OURS, "dsload", "git:single"),), memory=200, runs=1),
+    _conda("conda", "124 packages, 1 GB, 40,000 files, nginx", "conda:env"),
+    _conda("conda-rate", "40 packages, 300 MB, 12,000 files, 20 MB/s a connection", "conda-paced:env-small"),
     Row("nothing", "10,000 unchanged files", (
         Contender("dsload again", "dsload", "http:same", again=True), Contender("dsload ls", "ls", "http:same"),
     ), (Bar("seconds beyond the listing", _beyond, 1.5),)),

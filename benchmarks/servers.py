@@ -40,6 +40,9 @@ class Paced(_Http):
     def answer(self, sock: socket.socket, request: Request) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, self._rate)
         path = self._root / urlsplit(request.target).path.lstrip("/")
+        if not path.is_file():
+            sock.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return
         size = path.stat().st_size
         head, start, stop = "HTTP/1.1 200 OK", 0, size
         if asked := request.headers.get("range"):

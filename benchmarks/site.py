@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.channels import CHANNELS, make
 from benchmarks.servers import GitOnNginx, ManyObjects, Paced
 from tests.repositories import Repository, git
 from tests.servers.hub import Hub
@@ -22,7 +23,7 @@ RATE = 20_000_000  # bytes/s of a connection of `paced`
 _LFS = 1 << 20  # bytes: larger files are kept by LFS
 BLOCK = 8_388_593  # bytes, a prime: no two parts of a file are alike
 
-Files = dict[str, int]  # path: bytes; -1 where that does not matter
+Files = dict[str, int]  # path: bytes, -1 where that does not matter; of a channel, its packages
 
 
 def _small(count: int, folder: str = "") -> Files:
@@ -47,7 +48,8 @@ FOLDERS: dict[str, Files] = {
 
 
 class Site:
-    """Sources, each named `server:folder`, such as `http:big`; the hubs are `hf`, `ms`, `hf-paced` and `ms-paced`.
+    """Sources, each named `server:folder`, such as `http:big`; the hubs are `hf`, `ms`, `hf-paced` and `ms-paced`,
+    the channels `conda` and `conda-paced`.
 
     Args:
         directory: on tmpfs.
@@ -79,7 +81,7 @@ class Site:
             server = self._server("hub-paced" if paced else "hub")
             self._repo(server, folder)
             return server.url, self._files(folder)
-        server: Any = self._server(kind)
+        server: Any = self._server(("paced" if paced else "http") if hub == "conda" else kind)
         if kind == "objects":
             return server.url, {str(n): -1 for n in range(int(folder))}
         files = self._files(folder)
@@ -91,6 +93,8 @@ class Site:
         return f"{server.url}{folder}/", files
 
     def _make(self, folder: str) -> Files:
+        if folder in CHANNELS:
+            return dict.fromkeys(make(self._www / folder), -1)
         for number, (path, size) in enumerate(FOLDERS[folder].items()):
             block = random.Random(number).randbytes(min(size, BLOCK))
             where = self._www / folder / path
