@@ -17,7 +17,7 @@ import shutil
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -43,6 +43,8 @@ _NEW = 0o1700  # the mode of a directory that has not got its owner yet, should 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
 _SPECIAL = 0o7000
+_MODE_FIRST = ("mode", "owner")
+_OWNER_FIRST = ("owner", "mode")
 _MARGIN = 16 << 20  # bytes left free for directories and state
 _LITTLE = 64 << 10  # bytes
 _SPARE_INODES = 32  # for what is under way, and state
@@ -484,14 +486,12 @@ class Volume:
         they have their owner, _NEW marks them.
         """
         wanted, refusal = self.ownership, ""
-        changes: list[Callable[[], None]] = [lambda: os.fchmod(fd, mode)]
-        if wanted.policy != "skip":
-            changes.append(lambda: os.fchown(fd, wanted.uid, wanted.gid))
-        if chown_first or mode & _SPECIAL:
-            changes.reverse()
-        for change in changes:
+        for change in _OWNER_FIRST if chown_first or mode & _SPECIAL else _MODE_FIRST:
             try:
-                change()
+                if change == "mode":
+                    os.fchmod(fd, mode)
+                elif wanted.policy != "skip":
+                    os.fchown(fd, wanted.uid, wanted.gid)
             except OSError as error:
                 if error.errno not in _REFUSALS:
                     raise

@@ -77,36 +77,38 @@ class Conda:
         """Load and unpack the packages, link them into the prefix, and have pip add the rest."""
         solution, recipe = self._solved(), self._recipe
         cache = site.volume.make_folder(_PACKAGES)
-        with prefix_at(recipe.prefix, folder, folder.parent):
-            self._unpack(solution.records, site, cache)
+        with prefix_at(recipe.prefix, folder, folder.parent), Unpacker(cache, self._source) as unpacker:
+            self._unpack(solution.records, site, cache, unpacker)
             site.progress.enter(f"linking {len(solution.records):,} packages into {recipe.prefix}")
             client = rattler_client(self._channels, site.network)
             finish(_install(recipe, solution.records, cache, client, self._source, site.volume), site.watch)
+            for record in () if recipe.keep_packages else solution.records:
+                unpacker.remove(stem(record))  # while the other processor checks what was built
             stated = {} if recipe.link_scripts else dict(_stated(folder))  # which may change any file
             before = {path: _look(folder, path) for path in stated} if recipe.pip else {}
             self._add(site)
             changed = {path for path, look in before.items() if _look(folder, path) != look}
             check({path: digest for path, digest in stated.items() if path not in changed})
+            unpacker.finish(site.watch)
         site.volume.remove_tree(_PIP_CACHE)
         return {LOCK: solution.lock, FREEZE: freeze(folder)}
 
-    def _unpack(self, records: Sequence[RepoDataRecord], site: Site, cache: Path) -> None:
+    def _unpack(self, records: Sequence[RepoDataRecord], site: Site, cache: Path, unpacker: Unpacker) -> None:
         waiting = {cache / record.file_name: record for record in records}
         old = {archive: _inode(archive) for archive in waiting}  # which may be others than are listed now
         for record in records:
             site.volume.remove_tree(f"{_PACKAGES}/{stem(record)}")
-        with Unpacker(cache, self._source) as unpacker:
 
-            def put(archives: list[Path]) -> None:
-                for archive in archives:
-                    record = waiting.pop(archive)
-                    unpacker.put(archive, stem(record), record.sha256 or b"")
-                unpacker.look()
+        def put(archives: list[Path]) -> None:
+            for archive in archives:
+                record = waiting.pop(archive)
+                unpacker.put(archive, stem(record), record.sha256 or b"")
+            unpacker.look()
 
-            site.bring(lambda: put([archive for archive in waiting if _inode(archive) not in (0, old[archive])]))
-            put(list(waiting))
-            site.progress.enter("unpacking")
-            unpacker.finish(site.watch)
+        site.bring(lambda: put([archive for archive in waiting if _inode(archive) not in (0, old[archive])]))
+        put(list(waiting))
+        site.progress.enter("unpacking")
+        unpacker.finish(site.watch)
 
     def _add(self, site: Site) -> None:
         """What comes after the packages: variables, and pip's part."""

@@ -6,9 +6,11 @@ rattler holds the interpreter's lock while it unpacks, and a fault of its own en
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +20,7 @@ from dsload.fetchers.conda.failures import of_volume, said
 from dsload.plan import unsafe
 from dsload.volume import writing
 
-_PROCESSES = 2
+_PROCESSES = 4
 _POLL = 0.2  # seconds
 _LOCK_REVISION = (1).to_bytes(8, "big")
 
@@ -61,6 +63,10 @@ class Unpacker:
         """
         self._futures.append(self._pool.submit(self._unpack, archive, name, digest))
 
+    def remove(self, name: str) -> None:
+        """Delete what an archive was unpacked to, some time soon; what cannot be deleted stays."""
+        self._futures.append(self._pool.submit(self._remove, name))
+
     def look(self) -> None:
         """Raise what has gone wrong so far.
 
@@ -73,8 +79,8 @@ class Unpacker:
             if future.done():
                 future.result()
 
-    def finish(self, watch: Any) -> None:
-        """Wait until all is unpacked; raises as look() does."""
+    def finish(self, watch: Callable[[], None]) -> None:
+        """Wait until all is done; raises as look() does."""
         while wait(self._futures, _POLL, "FIRST_EXCEPTION").not_done:
             self.look()
             watch()
@@ -82,7 +88,10 @@ class Unpacker:
 
     def _unpack(self, archive: Path, name: str, digest: bytes) -> None:
         folder = self._cache / name
-        found = self._ask({"archive": str(archive), "folder": str(folder)}, archive.name)
+        answer = self._ask({"archive": str(archive), "folder": str(folder)})
+        if "error" in answer:
+            raise self._failed(str(answer["error"]), archive.name)
+        found = str(answer["sha256"])
         if digest and found != digest.hex():
             why = f"its sha256 is {found} where the channel states {digest.hex()}"
             raise IntegrityError("unpacking", f"{archive.name} of {self._source}", why, "have the channel mended")
@@ -91,7 +100,10 @@ class Unpacker:
         with writing("unpacking", f"{archive.name} of {self._source}"):
             (self._cache / f"{name}.lock").write_bytes(_LOCK_REVISION + bytes.fromhex(found))
 
-    def _ask(self, question: dict[str, str], name: str) -> str:
+    def _remove(self, name: str) -> None:
+        self._ask({"remove": str(self._cache / name)})
+
+    def _ask(self, question: dict[str, str]) -> dict[str, Any]:
         with self._lock:
             child = self._idle.pop()
         try:
@@ -99,13 +111,11 @@ class Unpacker:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.write(json.dumps(question) + "\n")
                 child.stdin.flush()
-            answer = json.loads(child.stdout.readline() or '{"error": "the process that unpacked it ended"}')
+            answer: dict[str, Any] = json.loads(child.stdout.readline() or '{"error": "the process for it ended"}')
+            return answer
         finally:
             with self._lock:
                 self._idle.append(child)
-        if "error" in answer:
-            raise self._failed(str(answer["error"]), name)
-        return str(answer["sha256"])
 
     def _failed(self, text: str, name: str) -> DsloadError:
         where = f"{name} of {self._source}"
@@ -162,14 +172,18 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _main() -> None:
-    """Unpack what standard input asks for, a line of JSON each, and tell its sha256 likewise."""
+    """Unpack or delete what standard input asks for, a line of JSON each; tell the sha256 of an archive likewise."""
     from rattler.package_streaming import extract
 
     for line in sys.stdin:
         question = json.loads(line)
+        answer = {}
         try:
-            digest, _ = extract(Path(question["archive"]), Path(question["folder"]))
-            answer = {"sha256": digest.hex()}
+            if "remove" in question:
+                shutil.rmtree(question["remove"])
+            else:
+                digest, _ = extract(Path(question["archive"]), Path(question["folder"]))
+                answer = {"sha256": digest.hex()}
         except Exception as error:
             answer = {"error": str(error) or type(error).__name__}
         print(json.dumps(answer), flush=True)
