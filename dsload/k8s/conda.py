@@ -71,12 +71,16 @@ def prefix_directory(dataset: Dataset) -> str:
     """
     if dataset.type != TYPE:
         return ""
-    options = Source.parse(dataset.uri, dataset.type, dataset.options).options
-    path = options.get(_PREFIX_DIR) or CONDA_PREFIX_DIR
+    path = _asked(dataset, _PREFIX_DIR) or CONDA_PREFIX_DIR
     if not path.startswith("/") or ".." in path.split("/") or re.search(r"\s", path) or not path.strip("/."):
         why = f"spec.source.options.{_PREFIX_DIR} is {path!r}, no absolute path below / without '..' and white space"
         raise UsageError("making the manifests of", dataset.where, why)
     return posixpath.normpath(path)
+
+
+def _asked(dataset: Dataset, option: str) -> str:
+    """An option, from the Dataset's own or from its URI."""
+    return Source.parse(dataset.uri, dataset.type, dataset.options).options.get(option, "")
 
 
 def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: an unknown gpuType.
     """
     found = dict(resources)
-    kind = dataset.options.get(_GPU) if dataset.type == TYPE else None
+    kind = _asked(dataset, _GPU) if dataset.type == TYPE else ""
     if not kind:
         return found
     if kind not in _GPUS:

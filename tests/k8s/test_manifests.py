@@ -433,6 +433,29 @@ def test_conda_files_are_a_config_map():
     assert mount in pod["containers"][0]["volumeMounts"]
 
 
+def test_a_conda_lock_is_a_file_too():
+    """An argument may be 128 KiB long, and a lock is longer."""
+    text = "version: 7\nplatforms: []\n"
+    _, configured, of_job = made(dataset("CONDA", "conda://env", options={"lock": text}))
+    assert configured["data"] == {"conda.lock": text}
+    (container,) = of_job["spec"]["template"]["spec"]["containers"]
+    assert "--options=lock=/run/dataset/conda/conda.lock" in container["args"]
+    path = {"lock": "/mnt/locks/conda.lock"}
+    assert kinds(made(dataset("CONDA", "conda://env", options=path))) == ["PersistentVolumeClaim", "Job"]
+    assert "--options=lock=/mnt/locks/conda.lock" in loader(dataset("CONDA", "conda://env", options=path))["args"]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("environment.yaml", "condaEnvironmentYmlPath"), ("pipRequirementsTxt", "pipRequirementsTxtPath")],
+)
+def test_a_conda_text_goes_before_a_path_in_the_job_as_in_a_load(text, path):
+    container = loader(dataset("CONDA", "conda://env", options={text: "name: env\n", path: "/elsewhere"}))
+    assert not any("--options" in argument for argument in container["args"])
+    alone = loader(dataset("CONDA", "conda://env", options={path: "/elsewhere"}))
+    assert f"--options={path}=/elsewhere" in alone["args"]
+
+
 def test_conda_without_files_has_no_config_map():
     options = {"environment.yaml": " \n", "pythonVersion": "3.11"}
     assert kinds(made(dataset("CONDA", "conda://env", options=options))) == ["PersistentVolumeClaim", "Job"]
@@ -456,6 +479,8 @@ def test_conda_gpu_as_the_resources_have_it_and_an_unknown_one():
     two = {"limits": {"nvidia.com/gpu": "2"}}
     container = loader(dataset("CONDA", "conda://env", options={"gpuType": "nvidia-gpu"}, resources=two))
     assert container["resources"] == {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
+    of_uri = loader(dataset("CONDA", "conda://env?gpuType=nvidia-gpu"))
+    assert of_uri["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     with pytest.raises(UsageError, match="gpuType is 'amd', none of nvidia-gpu, nvidia-vgpu, metax-gpu"):
         loader(dataset("CONDA", "conda://env", options={"gpuType": "amd"}))
 
