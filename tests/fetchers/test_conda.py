@@ -490,6 +490,23 @@ def test_secrets_go_to_the_first_channel_that_is_a_url_only(
     assert tells(done, site.root, PASSWORD, TOKEN) == []
 
 
+def test_an_endpoint_with_a_login(fault: FaultServer, small: Path) -> None:
+    fault.authorization = basic("ann", PASSWORD)
+    url = serve(fault, small, "/mirror/chan").removesuffix("/chan")
+    done = ls("chan", endpoint=url.replace("://", f"://ann:{quote(PASSWORD, safe='')}@"), needs="chan::tool")
+    assert done.code == 0, done.err
+    assert {request.headers.get("authorization") for request in fault.requests()} == {fault.authorization}
+    assert PASSWORD not in done.out + done.err
+
+
+def test_a_password_that_is_not_quoted_is_not_told(small: Path) -> None:
+    url = f"http://ann:p@ss/w0rd@127.0.0.1:9/{small.name}"
+    for done in (ls(url), ls("chan", endpoint=url)):
+        assert done.code == 2
+        assert "%2F" in done.errors[0]
+        assert "w0rd" not in done.out + done.err
+
+
 def test_channels_that_could_be_taken_for_each_other_are_refused_where_there_are_secrets(
     fault: FaultServer, second: FaultServer, small: Path, other: Path, tmp_path: Path
 ) -> None:

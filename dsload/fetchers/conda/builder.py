@@ -17,6 +17,7 @@ from dsload.fetchers.conda.channels import (
     channel_of,
     located,
     owner_of_secrets,
+    public_place,
     rattler_client,
     read_channels,
     request,
@@ -48,10 +49,11 @@ class Conda:
         _refuse_selection(source)
         self._source, self._context = str(source), context
         self._recipe = read_recipe(source)
-        self._endpoint = source.options.get("endpoint", "")
+        endpoint = source.options.get("endpoint", "")
         named = [*self._recipe.channels, *filter(None, map(channel_of, self._recipe.specs))]
-        self._channels = read_channels(named, self._endpoint, context.secrets)
-        self._owner = owner_of_secrets(named, self._endpoint)
+        self._channels = read_channels(named, endpoint, context.secrets)
+        self._owner = owner_of_secrets(named, endpoint)
+        self._place = public_place(endpoint)
         self._solution: Solution | None = None
         self.place, self.prefix = f"envs/{self._recipe.name}", self._recipe.prefix
         self.keeps_parts, self.identity = self._recipe.keep_packages, self._recipe.digest()
@@ -65,11 +67,11 @@ class Conda:
     def _solved(self) -> Solution:
         if self._solution is None:
             if self._recipe.lock:
-                self._solution = locked(self._recipe, self._channels, self._endpoint, self._source)
+                self._solution = locked(self._recipe, self._channels, self._place, self._source)
             else:
                 network = self._context.client.network
                 client = rattler_client(self._channels, network)
-                specs = [located(spec, self._endpoint) for spec in self._recipe.specs]
+                specs = [located(spec, self._place) for spec in self._recipe.specs]
                 self._solution = solved(specs, self._channels, client, self._context.client, self._source)
         return self._solution
 

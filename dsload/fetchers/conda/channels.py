@@ -52,7 +52,7 @@ def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tupl
     Raises:
         UsageError: a channel that is no name and no URL of http, https or file.
     """
-    place = _place(endpoint)
+    place = _url(endpoint, "option endpoint") if endpoint else PUBLIC
     urls: dict[str, None] = {}
     for name in names:
         if name == "defaults":
@@ -64,7 +64,7 @@ def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tupl
             urls[_url(name, f"channel {public_uri(name)!r}")] = None
     channels = [_without_secrets(url) for url in urls]
     theirs = owner_of_secrets(names, endpoint)
-    found = [_with_secrets(channel, secrets) if _origin(channel) == theirs else channel for channel in channels]
+    found = [_with_secrets(each, secrets) if theirs and _origin(each) == theirs else each for each in channels]
     _refuse_confusion(found)
     return tuple(found)
 
@@ -88,8 +88,8 @@ def _refuse_confusion(channels: Iterable[Channel]) -> None:
                 raise UsageError("reading", "the channels", why, "leave one of them out")
 
 
-def _place(endpoint: str) -> str:
-    """Where the names of channels are looked up."""
+def public_place(endpoint: str) -> str:
+    """Where the names of channels are looked up, without credentials."""
     return _without_secrets(_url(endpoint, "option endpoint")).url if endpoint else PUBLIC
 
 
@@ -99,14 +99,17 @@ def channel_of(spec: str) -> str:
     return match["channel"] if match else ""
 
 
-def located(spec: str, endpoint: str) -> str:
+def located(spec: str, place: str) -> str:
     """A spec with the URL of the channel that it names, which is how rattler knows those of a mirror."""
     channel = channel_of(spec)
-    return f"{_place(endpoint)}/{spec}" if channel and "://" not in channel else spec
+    return f"{place}/{spec}" if channel and "://" not in channel else spec
 
 
 def _url(text: str, where: str) -> str:
     url = text.rstrip("/")
+    if "://" in url and "@" in url.partition("://")[2].partition("/")[2]:  # what follows may be part of a password
+        fix = "write /, @ and : of a user name or password as %2F, %40 and %3A"
+        raise UsageError("reading", where.partition(" '")[0], "it has an '@' behind its host", fix)
     try:
         parts = urlsplit(url)
         good = parts.scheme == "file" or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)

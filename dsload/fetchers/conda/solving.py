@@ -120,13 +120,13 @@ def _with_names(specs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*specs, *(spec_name(spec) for spec in specs if not channel_of(spec)))))
 
 
-def locked(recipe: Recipe, channels: Sequence[Channel], endpoint: str, where: str) -> Solution:
+def locked(recipe: Recipe, channels: Sequence[Channel], place: str, where: str) -> Solution:
     """Read the packages of a recipe's lock file for this platform.
 
     Args:
         recipe: whose lock.
         channels: for what the lock does not say of itself.
-        endpoint: URL of a mirror that stands in for the public place of channels, "" for none.
+        place: URL that stands in for the public place of channels, or is that.
         where: the source's name, for messages.
 
     Raises:
@@ -141,8 +141,8 @@ def locked(recipe: Recipe, channels: Sequence[Channel], endpoint: str, where: st
             why = f"it is no lock file that rattler reads ({_shortened(str(error))})"
             raise UsageError("reading", "option lock", why, "give a conda.lock of dsload, or a pixi.lock") from error
     for record in records:
-        if endpoint and record.url.startswith(f"{PUBLIC}/"):
-            record.url = endpoint.rstrip("/") + record.url[len(PUBLIC) :]
+        if record.url.startswith(f"{PUBLIC}/"):
+            record.url = place + record.url[len(PUBLIC) :]
     return _solution(records, channels, where)
 
 
