@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from rattler import Subdir
+from rattler import LockChannel, LockFile, LockPlatform, Subdir
 
 from tests import command
 from tests.command import Result
@@ -762,6 +762,21 @@ def test_a_lock_that_cannot_be_used(site: Site, lock: Path, change: Callable[[st
     assert "option lock" in line
     assert says in line
     assert not site.folder("env").exists()
+
+
+def test_a_lock_with_packages_of_pypi_is_refused_as_they_would_be_missing(
+    site: Site, lock: Path, tmp_path: Path
+) -> None:
+    file = LockFile.from_path(lock)
+    platform = LockPlatform(str(Subdir.current()))
+    whole = LockFile([platform])
+    whole.set_channels("default", [LockChannel("https://conda.anaconda.org/conda-forge")])
+    for record in file.default_environment().conda_repodata_records_for_platform(file.platforms()[0]):
+        whole.add_conda_package("default", platform, record)
+    whole.add_pypi_package("default", platform, "greet", "1.0", "https://files.example/greet-1.0-py3-none-any.whl")
+    whole.to_path(tmp_path / "pixi.lock")
+    line = refused(site.load("env", channels="", lock=tmp_path / "pixi.lock"), 2)
+    assert "it locks packages of PyPI too (greet)" in line
 
 
 def test_a_lock_with_another_checksum_is_not_believed_over_the_package(site: Site, lock: Path) -> None:

@@ -156,8 +156,9 @@ def _locked_records(file: LockFile, name: str) -> list[RepoDataRecord]:
     records = environment.conda_repodata_records_for_platform(platform) if platform else None
     if platform is None or not records:
         raise UsageError("reading", "option lock", f"it has no packages for {here}", "lock it for this platform")
-    if environment.pypi_packages_for_platform(platform):
-        log.warning("option lock: its packages from PyPI are passed over; name them in requirements.txt")
+    if others := environment.pypi_packages_for_platform(platform):
+        why = f"it locks packages of PyPI too ({', '.join(package.name for package in others)})"
+        raise UsageError("reading", "option lock", why, "name them in requirements.txt, and lock conda packages alone")
     return records
 
 
