@@ -166,6 +166,14 @@ same "$data/model" 1000 1000
 diff "$WORK/before" "$WORK/after" || fail "the load wrote outside its target"
 ok "user 1000 loads over http, exit 0, same bytes, owner 1000:1000, nothing written elsewhere"
 
+bld run --isolation chroot "$ctr" -- dsload sources >"$WORK/log" || fail "dsload sources: $(cat "$WORK/log")"
+for type in CONDA GIT; do
+    grep -q "^$type .*(installed)" "$WORK/log" || fail "$type is not installed: $(grep "^$type" "$WORK/log")"
+done
+bld run --isolation chroot "$ctr" -- sh -c 'mkdir /opt/baize-runtime-env/x && rmdir /opt/baize-runtime-env/x' ||
+    fail "user 1000 cannot make a place for an environment"
+ok "CONDA and GIT are installed, and user 1000 can make a place for an environment"
+
 # buildah run cannot make the root read-only, so a mount namespace of our own does it.
 cat >"$WORK/enter.sh" <<'SH'
 set -euo pipefail
