@@ -128,7 +128,8 @@ def version(site: Site, name: str = "env") -> str:
 
 
 def check_no_leftovers(site: Site, *names: str, killed_before: bool = False) -> None:
-    """Nothing but environments, what is told of them, and an empty state."""
+    """Nothing but environments, what is told of them, and an empty state; and no environment is called a cache."""
+    assert not list(site.root.glob("conda/envs/*/CACHEDIR.TAG"))
     home = site.root / "conda"
     assert sorted(os.listdir(home)) == [*STATES]
     assert os.listdir(home / ".dsload") == ["parts"]

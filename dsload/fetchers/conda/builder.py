@@ -115,6 +115,7 @@ class Conda:
     def _add(self, site: Site) -> None:
         """What comes after the packages: variables, and pip's part."""
         recipe = self._recipe
+        Path(recipe.prefix, "CACHEDIR.TAG").unlink(missing_ok=True)  # for which backups would leave it out
         if recipe.variables:
             state = Path(recipe.prefix, "conda-meta", "state")
             state.write_text(json.dumps({"env_vars": recipe.variables}, indent=1), encoding="utf-8")
