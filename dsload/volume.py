@@ -453,9 +453,9 @@ class Volume:
             with self._lock:
                 for known in [known for known in self._dirs if f"{known}/".startswith(f"{path}/")]:
                     del self._dirs[known]
-            try:
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
                 shutil.rmtree(name, dir_fd=directory)
-            except NotADirectoryError:
+            else:
                 os.unlink(name, dir_fd=directory)
 
     def swap(self, new: str, current: str, old: str) -> None:

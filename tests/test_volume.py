@@ -15,6 +15,7 @@ import pytest
 
 from dsload import Network, Ownership, Settings, Source, Target, load
 from dsload.errors import UnsafePathError
+from dsload.volume import Volume
 from tests import command, trees
 from tests.command import Result
 from tests.contract.inside import run
@@ -610,3 +611,22 @@ def test_a_deep_tree(tmp_path: Path) -> None:
     bring(tmp_path / "source", tmp_path)
     assert run("verify", tmp_path / "t").code == 0
     subprocess.run(["rm", "-r", tmp_path / "source", tmp_path / "t"], check=True)
+
+
+def test_a_tree_that_was_removed_can_be_made_anew(tmp_path: Path) -> None:
+    volume = Volume.open(tmp_path, "t", OWN)
+    volume.prepare()
+    for content in (b"one", b"two"):
+        volume.remove_tree("a")
+        assert not (tmp_path / "t/a").exists()
+        volume.place("a/b/file", content, executable=False)
+        assert (tmp_path / "t/a/b/file").read_bytes() == content
+
+
+def test_a_volume_without_inodes_is_full(tmp_path: Path) -> None:
+    with small_tmpfs(tmp_path / "volume", 8 * MIB, inodes=60) as root:
+        volume = Volume.open(root, "t", OWN)
+        assert not volume.full()
+        for number in range(40):
+            (root / str(number)).touch()
+        assert volume.full()

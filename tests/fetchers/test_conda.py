@@ -880,3 +880,64 @@ def test_a_lock_with_a_name_that_leads_elsewhere(site: Site, tmp_path: Path, loc
     assert len(done.errors) == 1
     assert everything(site.root) == before
     assert not (tmp_path / "x").exists()
+
+
+# What else could be got wrong
+
+
+def test_what_was_asked_for_is_told_in_the_environment(site: Site) -> None:
+    """So that `conda env export --from-history` knows it from what merely came along."""
+    assert site.load("env", needs="tool >=1, needs-new").code == 0
+    asked = {}
+    for path in (site.folder("env") / "conda-meta").glob("*.json"):
+        meta = json.loads(path.read_text())
+        asked[meta["name"]] = [*meta.get("requested_specs", []), *filter(None, [meta.get("requested_spec")])]
+    assert any("tool" in spec for spec in asked["tool"])
+    assert asked["needs-new"]
+
+
+def test_a_channel_below_another_with_secrets_is_refused_too(
+    fault: FaultServer, second: FaultServer, small: Path, other: Path, tmp_path: Path
+) -> None:
+    urls = f"{serve(fault, small)},{serve(second, other, '/chan/label')}"
+    done = ls(urls, "--mount-secrets", write_secrets(tmp_path / "secrets", token=TOKEN))
+    assert "have one host and path" in refused(done, 2)
+    assert fault.requests() == second.requests() == []
+
+
+def test_a_login_in_a_url_is_for_that_channel_alone(fault: FaultServer, small: Path, other: Path) -> None:
+    """And not for one whose name only begins like it."""
+    url, more = serve(fault, other, "/chan"), serve(fault, small, "/chan2")
+    login = url.replace("://", f"://user:{quote(PASSWORD, safe='')}@")
+    assert solved(ls(f"{login},{more}"))["tool"] == "0.5"
+    told = {row.target.split("/")[1]: row.headers.get("authorization") for row in fault.requests()}
+    assert told == {"chan": basic("user", PASSWORD), "chan2": None}
+
+
+def test_options_that_decide_and_a_password_that_does_not(site: Site) -> None:
+    def loaded(**options: str) -> bool:
+        done = site.load("env", "--output", "json", **options)
+        assert done.code == 0, done.err
+        return bool(done.json["files"]["loaded"])
+
+    index = "http://ann:{}@127.0.0.1:9/simple"
+    assert loaded(pipIndexUrl=index.format("one"))
+    assert not loaded(pipIndexUrl=index.format("two"))
+    assert loaded(pipIndexUrl=index.format("two"), pipExtraIndexUrl="http://127.0.0.1:9/more")
+    assert loaded(pipIndexUrl=index.format("two"))
+    assert loaded(pipIndexUrl=index.format("two"), linkScripts="true")
+
+
+def test_a_channel_brings_no_other_along(fault: FaultServer, tmp_path: Path) -> None:
+    """As one could by channel_relations (CEP 42)."""
+    for subdir in ("noarch", str(Subdir.current())):
+        info = {"subdir": subdir, "channel_relations": {"base": "../more"}}
+        record = {"name": "thing", "version": "1", "build": "0", "build_number": 0, "depends": [], "subdir": "noarch"}
+        packages = {"thing-1-0.conda": record} if subdir == "noarch" else {}
+        repodata = {"info": info, "packages": {}, "packages.conda": packages, "repodata_version": 1}
+        fault.put(f"/chan/{subdir}/repodata.json", json.dumps(repodata).encode())
+        more = {**repodata, "info": {"subdir": subdir}, "packages.conda": {}}
+        fault.put(f"/more/{subdir}/repodata.json", json.dumps(more).encode())
+    base = make_channel(tmp_path / "base", *BASE).as_uri()
+    assert solved(ls(f"{fault.url}/chan,{base}", needs="thing"))["thing"] == "1"
+    assert {request.target.split("/")[1] for request in fault.requests()} == {"chan"}

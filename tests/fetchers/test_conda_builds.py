@@ -14,9 +14,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dsload.errors import IntegrityError, UnsafePathError
+from dsload.fetchers.conda.unpacking import Unpacker, check
 from tests import command, killed
 from tests.command import Result
 from tests.contract import inside
@@ -896,3 +899,131 @@ def test_stopped_while_pip_runs(number: int, code: int, site: Site, project: Pat
     check_no_leftovers(site, killed_before=number == signal.SIGKILL)
     assert site.run("env", "python", "-m", "greeting") == "hi"
     assert version(site) == "2.0"
+
+
+# What else could be got wrong
+
+
+def added(site: Site, tmp_path: Path, *packages: Package) -> Site:
+    """Builds from the few packages and these."""
+    return Site(site.root, site.prefixes, make_channel(tmp_path / "added", *few_packages(), *packages).as_uri())
+
+
+def post_link(name: str, script: str, **fields: Any) -> Package:
+    """A package with a script that is to run after it is linked."""
+    path = f"bin/.{name}-post-link.sh"
+    files = {path: f"#!/bin/sh\n{script}\n".encode(), **fields.pop("files", {})}
+    return Package(name, files=files, modes={path: 0o755}, form=".tar.bz2", **fields)
+
+
+def test_a_file_of_two_names_is_as_executable_as_it_was(small: Site, tmp_path: Path) -> None:
+    """Under its second name it is seen with the mode that it got under its first."""
+    links = {"a/text": "share/text", "z/text": "share/text"}
+    linked = Package("linked", files={"share/text": b"x"}, hardlinks=links, form=".tar.bz2")
+    small = added(small, tmp_path, linked)
+    for mode in ("0755", "0640"):
+        build(small, "env", "--mount-mode", mode, needs="linked")
+        assert stat.S_IMODE((small.folder("env") / "share/text").stat().st_mode) == int(mode, 8)
+
+
+def test_packages_of_another_environment_stay_where_they_are_to_be_kept(small: Site) -> None:
+    for name, number in (("one", "1.0"), ("two", "2.0")):
+        build(small, name, needs=f"tool =={number}", keepPkgs="true")
+    kept = {path.name for path in (small.root / "conda/pkgs").glob("tool-*.conda")}
+    assert kept == {"tool-1.0-0.conda", "tool-2.0-0.conda"}
+
+
+def test_packages_go_where_they_are_no_longer_to_be_kept(small: Site) -> None:
+    build(small, "env", keepPkgs="true")
+    assert (small.root / "conda/pkgs").exists()
+    assert build(small, "env", "--output", "json").json["files"]["loaded"] == 0
+    check_no_leftovers(small)
+
+
+def test_a_special_file_that_a_script_makes_is_refused(own: Site) -> None:
+    make_channel(folder_of(own), post_link("special", 'mkfifo "$PREFIX/share/fifo"'))
+    fails(own, 5, "share/fifo", "neither a file", needs="special", linkScripts="true")
+
+
+def test_a_symlink_to_what_lies_beside_is_refused(own: Site) -> None:
+    make_channel(folder_of(own), Package("beside", symlinks={"door": "../.env.newer"}))
+    fails(own, 5, "door", "out of what was built", needs="beside")
+
+
+def test_a_file_that_a_script_changes_has_its_own_checksum(small: Site, tmp_path: Path) -> None:
+    script = 'echo more >> "$PREFIX/share/data"'
+    small = added(small, tmp_path, post_link("changing", script, files={"share/data": b"data\n"}))
+    build(small, "env", needs="changing", linkScripts="true")
+    assert (small.folder("env") / "share/data").read_bytes() == b"data\nmore\n"
+    good(inside.run("verify", small.folder("env")))
+
+
+def test_the_cache_of_pip_goes_where_packages_are_kept(site: Site, simple: Path) -> None:
+    build(site, "env", keepPkgs="true", **{"requirements.txt": "greet", "pipIndexUrl": simple.as_uri()})
+    assert (site.root / "conda/pkgs").is_dir()
+    assert not (site.root / "conda/pkgs/pip-cache").exists()
+
+
+def test_an_environment_is_not_called_whole_while_its_owner_changes(copied: Site) -> None:
+    arguments = copied.arguments("env", "--mount-mode", "0700", needs="tool ==1.0")
+    assert killed.run("os.rename:complete.json", *arguments).returncode == -9
+    assert not (copied.folder("env") / ".dsload/complete.json").exists()
+    build(copied, "env", "--mount-mode", "0700", needs="tool ==1.0")
+    assert version(copied) == "1.0"
+
+
+@pytest.mark.parametrize("name", [".env.new", ".env.old"])
+@pytest.mark.parametrize("kind", ["file", "symlink"])
+def test_what_is_no_folder_where_a_build_has_its_own_goes(kind: str, name: str, copied: Site, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_text("mine")
+    if kind == "file":
+        copied.folder(name).write_text("a file")
+    else:
+        copied.folder(name).symlink_to(tmp_path / "outside")
+    build(copied, "env", needs="tool ==2.0")
+    check_no_leftovers(copied)
+    assert version(copied) == "2.0"
+    assert (tmp_path / "outside/file").read_text() == "mine"
+
+
+def test_a_symlink_in_what_was_unpacked_before_is_not_followed(small: Site, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    folder = small.root / "conda/pkgs/tool-2.0-0"
+    folder.mkdir(parents=True)
+    (folder / "share").symlink_to(tmp_path / "outside")
+    build(small, "env")
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert version(small) == "2.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("paths.json", json.dumps({"paths": [{"_path": "share/ok"}, {"_path": "../evil"}]})),
+        ("files", "share/ok\n../evil\n"),
+        ("link.json", json.dumps({"noarch": {"type": "python", "entry_points": ["ok = m:f", "../../evil = m:f"]}})),
+    ],
+)
+def test_whatever_lists_names_is_checked(name: str, text: str, tmp_path: Path) -> None:
+    """Packages may lack any of these; rattler goes by what there is."""
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / name).write_text(text)
+    with pytest.raises(UnsafePathError, match="evil"):
+        check(tmp_path, "hostile")
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_what_is_unpacked_is_what_the_channel_states(right: bool, few: Path, tmp_path: Path) -> None:
+    """And is marked as rattler marks it, which else would unpack it once more."""
+    (archive,) = few.glob("*/tool-2.0-0.conda")
+    digest = hashlib.sha256(archive.read_bytes()).digest()
+    with Unpacker(tmp_path, "conda://env") as unpacker:
+        unpacker.put(archive, "tool-2.0-0", digest if right else bytes(32))
+        if right:
+            unpacker.finish(lambda: None)
+        else:
+            with pytest.raises(IntegrityError, match=digest.hex()):
+                unpacker.finish(lambda: None)
+    lock = tmp_path / "tool-2.0-0.lock"
+    assert (lock.read_bytes() if lock.exists() else b"") == ((1).to_bytes(8, "big") + digest if right else b"")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rattler import Subdir
 
+from dsload.fetchers.conda import guarding
 from tests import command
 from tests.command import Result
 from tests.fetchers.environments import Site
@@ -578,3 +579,11 @@ def test_pip_ends_with_the_load(
     child.send_signal(number)
     assert command.ended(child).code == code
     wait_until(lambda: processes_of(site) == [], "pip to end", 5)
+
+
+def test_a_program_that_is_killed_is_no_success(tmp_path: Path) -> None:
+    """As by the kernel, where memory ends."""
+    heard: list[str] = []
+    argv = ["/bin/sh", "-c", "echo heard; kill -KILL $$"]
+    code = guarding.run(argv, os.environ, str(tmp_path), heard.append, lambda: None)
+    assert (code, heard) == (137, ["heard"])

@@ -433,6 +433,12 @@ def test_conda_files_are_a_config_map():
     assert mount in pod["containers"][0]["volumeMounts"]
 
 
+def test_conda_gpu_as_the_requests_alone_have_it():
+    two = {"requests": {"nvidia.com/gpu": "2"}}
+    container = loader(dataset("CONDA", "conda://env", options={"gpuType": "nvidia-gpu"}, resources=two))
+    assert container["resources"] == {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
+
+
 def test_a_conda_lock_is_a_file_too():
     """An argument may be 128 KiB long, and a lock is longer."""
     text = "version: 7\nplatforms: []\n"
