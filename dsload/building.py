@@ -47,7 +47,7 @@ def build(
     watch: Callable[[], None],
 ) -> Report:
     """Build what a source describes, unless it is there already. Arguments and errors are those of load()."""
-    ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
+    ownership = target.owner
     with Client(settings.network, progress.retried) as client:
         builder = cast(Builder, find(source.type, source.uri).load()(source, Context(secrets, client)))
         listing, root = builder.list(), target.root.absolute()

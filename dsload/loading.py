@@ -36,7 +36,7 @@ from dsload.steps import (
 from dsload.supply import Supply, selection
 from dsload.transfer.engine import Transfer
 from dsload.transfer.http import Client
-from dsload.volume import Ownership, Volume, split_mount_path
+from dsload.volume import Ownership, Volume
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def load(
     started = time.monotonic()
     spec = find(source.type, source.uri)
     spec.load()  # refuses what is only mounted, before anything is said
-    log.info("loading %s into %s", source, target.root.joinpath(*split_mount_path(target.path)))
+    log.info("loading %s into %s", source, target.place)
     supply, changes = Supply(source), 0
     if settings.shard and not settings.dry_run:
         report = load_shard(settings.shard, source, target, secrets or Secrets(), settings, progress, watch)
@@ -104,12 +104,11 @@ def _round(
     progress: Progress,
     watch: Callable[[], None],
 ) -> Report:
-    ownership = target.ownership or Ownership(os.geteuid(), os.getegid())
+    ownership = target.owner
     with Client(supply.network(settings.network), progress.retried) as client:
         listing = supply.list(secrets, client, lambda: _held(source, target, ownership))
         select = selection(source, listing)
-        path = target.root.joinpath(*split_mount_path(target.path))
-        report = Report(source.type, str(source), str(path), listing.revision, listing.server)
+        report = Report(source.type, str(source), str(target.place), listing.revision, listing.server)
         report.dry_run, report.left_out = settings.dry_run, _left_out(listing)
         if settings.dry_run:
             return _forecast(report, _dry_plan(source, select, target, ownership, listing))

@@ -68,13 +68,15 @@ def read_secrets(directory: str | Path = DEFAULT_DIRECTORY) -> Secrets:
             hide(text)
     secrets = Secrets(**values)
     if secrets.password:
-        hide(basic(secrets.username, secrets.password).removeprefix("Basic "))
+        basic(secrets.username, secrets.password)  # which hides it, whoever may send it
     return secrets
 
 
 def basic(username: str, password: str) -> str:
-    """The value of an Authorization header (RFC 7617)."""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+    """The value of an Authorization header (RFC 7617). It is hidden from here on: the password can be read in it."""
+    value = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+    hide(value)
+    return f"Basic {value}"
 
 
 def bearer(token: str) -> str:
@@ -82,6 +84,13 @@ def bearer(token: str) -> str:
     if re.search(r"\s", token):
         raise UsageError("reading", "the secret token", "it holds white space", "it has to be one word")
     return f"Bearer {token}"
+
+
+def authorization(secrets: Secrets) -> str:
+    """The value of an Authorization header for username and password, else for the token; "" without either."""
+    if secrets.username and secrets.password:
+        return basic(secrets.username, secrets.password)
+    return bearer(secrets.token) if secrets.token else ""
 
 
 def hide(value: str) -> None:

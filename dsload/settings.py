@@ -1,5 +1,6 @@
 """Where to load to, and how."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,16 @@ class Target:
 
     def __post_init__(self) -> None:
         split_mount_path(self.path)
+
+    @property
+    def place(self) -> Path:
+        """The target itself."""
+        return self.root.joinpath(*split_mount_path(self.path))
+
+    @property
+    def owner(self) -> Ownership:
+        """The ownership that was asked for, or the default."""
+        return self.ownership or Ownership(os.geteuid(), os.getegid())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """One shard of a load on a screen; what shards share, and how, is in sharding.py."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,7 +43,7 @@ from dsload.steps import (
 from dsload.supply import Supply, selection
 from dsload.transfer.engine import Transfer
 from dsload.transfer.http import Client
-from dsload.volume import Ownership, Volume, split_mount_path
+from dsload.volume import Volume
 
 
 def load_shard(
@@ -59,11 +58,10 @@ def load_shard(
     """One shard's part of a load; see sharding.py. Raises as load() does, and ChangedError at the first change."""
     if what := source.undivided():
         raise UsageError("reading", "--shard", f"{what} is loaded by one process", "leave --shard out")
-    ownership, supply = target.ownership or Ownership(os.geteuid(), os.getegid()), Supply(source)
+    ownership, supply = target.owner, Supply(source)
     with Client(supply.network(settings.network), progress.retried) as client, contextlib.ExitStack() as held:
         listing = supply.list(secrets, client)
-        path = target.root.joinpath(*split_mount_path(target.path))
-        report = Report(source.type, str(source), str(path), listing.revision, listing.server)
+        report = Report(source.type, str(source), str(target.place), listing.revision, listing.server)
         volume = Volume.open(target.root, target.path, ownership)
         volume.prepare()
         inventory = held.enter_context(contextlib.closing(Inventory(volume, shard.index)))

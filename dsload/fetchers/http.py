@@ -12,7 +12,7 @@ from dsload.fetchers.index import INDEX_TYPES, Link, parse_index
 from dsload.fetchers.sums import header_digest, parse_single_sum, parse_sums
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.plan import unsafe
-from dsload.secrets import basic, bearer, hide, public_uri
+from dsload.secrets import authorization, basic, public_uri
 from dsload.source import Source
 from dsload.transfer.http import never, origin
 from dsload.transfer.retry import Failure, status_text, to_error
@@ -37,14 +37,11 @@ class Http:
         self._url = url
         headers = _headers(source.options)
         named = {name.lower() for name in headers}
-        secrets = context.secrets
         if "authorization" not in named:
             if user_info:
-                headers["Authorization"] = _basic(*user_info)
-            elif secrets.username and secrets.password:
-                headers["Authorization"] = _basic(secrets.username, secrets.password)
-            elif secrets.token:
-                headers["Authorization"] = bearer(secrets.token)
+                headers["Authorization"] = basic(*user_info)
+            elif value := authorization(context.secrets):
+                headers["Authorization"] = value
         self._headers = headers
 
     def list(self) -> Listing:
@@ -297,12 +294,6 @@ def _without_user_info(uri: str) -> tuple[str, tuple[str, str] | None]:
     if not (parts.username or parts.password):
         return url, None
     return url, (unquote(parts.username or ""), unquote(parts.password or ""))
-
-
-def _basic(username: str, password: str) -> str:
-    value = basic(username, password)
-    hide(value.removeprefix("Basic "))
-    return value
 
 
 def _quoted(path: str, keep: str = "") -> str:

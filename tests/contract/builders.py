@@ -59,13 +59,6 @@ class BuilderContract:
         """The source; overridden by every subclass."""
         raise NotImplementedError
 
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        """The mount root."""
-        root = tmp_path / "volume"
-        root.mkdir()
-        return root
-
     # Looking
 
     def test_ls_tells_the_parts(self, site: Site) -> None:

@@ -80,13 +80,6 @@ class SourceContract:
         """The source; overridden by every subclass."""
         raise NotImplementedError
 
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        """The mount root."""
-        root = tmp_path / "volume"
-        root.mkdir()
-        return root
-
     # The whole tree
 
     def test_it_brings_the_tree_as_it_is(self, place: Place, root: Path) -> None:

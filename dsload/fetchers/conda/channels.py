@@ -11,7 +11,7 @@ from rattler.networking import AddHeadersMiddleware, Client, MirrorMiddleware
 
 from dsload.errors import UsageError
 from dsload.listing import Request
-from dsload.secrets import Secrets, basic, bearer, hide, public_uri
+from dsload.secrets import Secrets, authorization, basic, hide, public_uri
 from dsload.transfer.http import Network, ca_file, origin
 
 PUBLIC = "https://conda.anaconda.org"  # where a channel's name is looked up, as conda does
@@ -135,7 +135,6 @@ def _without_secrets(url: str) -> Channel:
         user, password = unquote(parts.username), unquote(parts.password or "")
         headers["Authorization"] = basic(user, password)
         hide(password)
-        hide(headers["Authorization"].removeprefix("Basic "))
     asked = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     for match in _TOKEN.finditer(asked):
         hide(match["token"])
@@ -145,11 +144,8 @@ def _without_secrets(url: str) -> Channel:
 def _with_secrets(channel: Channel, secrets: Secrets) -> Channel:
     if channel.headers or channel.asked != channel.url:
         return channel
-    if secrets.username and secrets.password:
-        return Channel(channel.url, channel.asked, {"Authorization": basic(secrets.username, secrets.password)})
-    if secrets.token:
-        return Channel(channel.url, channel.asked, {"Authorization": bearer(secrets.token)})
-    return channel
+    value = authorization(secrets)
+    return Channel(channel.url, channel.asked, {"Authorization": value}) if value else channel
 
 
 def request(url: str, channels: Iterable[Channel]) -> Request:
