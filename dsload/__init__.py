@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 from dsload import errors
 
 if TYPE_CHECKING:
-    from dsload.loading import load
+    from dsload.loading.load import load
+    from dsload.loading.settings import Settings, Target
     from dsload.report import Report
     from dsload.secrets import Secrets, read_secrets
-    from dsload.settings import Settings, Target
     from dsload.source import Source
-    from dsload.transfer.http import Network
-    from dsload.volume import Ownership
+    from dsload.target.volume import Ownership
+    from dsload.transfer.client import Network
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,15 +28,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "load": "loading",
-    "Settings": "settings",
-    "Target": "settings",
+    "load": "loading.load",
+    "Settings": "loading.settings",
+    "Target": "loading.settings",
     "Report": "report",
     "Secrets": "secrets",
     "read_secrets": "secrets",
     "Source": "source",
-    "Network": "transfer.http",
-    "Ownership": "volume",
+    "Network": "transfer.client",
+    "Ownership": "target.volume",
 }
 
 

@@ -137,7 +137,7 @@ _BUILT_IN = (
     Spec(
         "HTTP",
         ("http", "https"),
-        "dsload.fetchers.http:Http",
+        "dsload.fetchers.http.fetcher:Http",
         host="host",
         query_is_uri=True,
         any_option=True,
@@ -145,7 +145,7 @@ _BUILT_IN = (
     Spec(
         "HUGGING_FACE",
         ("huggingface", "hf"),
-        "dsload.fetchers.huggingface:HuggingFace",
+        "dsload.fetchers.hubs.huggingface:HuggingFace",
         _HUB_OPTIONS,
         revision_in_name=True,
         revision_option="revision",
@@ -153,7 +153,7 @@ _BUILT_IN = (
     Spec(
         "MODEL_SCOPE",
         ("modelscope", "ms"),
-        "dsload.fetchers.modelscope:ModelScope",
+        "dsload.fetchers.hubs.modelscope:ModelScope",
         _HUB_OPTIONS,
         revision_in_name=True,
         revision_option="revision",
@@ -216,7 +216,7 @@ _BUILT_IN = (
     Spec("NFS", ("nfs",)),
     Spec("REFERENCE", ("dataset",)),
 )
-FSSPEC = Spec("FSSPEC", (), "dsload.fetchers.generic:Filesystem", any_option=True)
+FSSPEC = Spec("FSSPEC", (), "dsload.fetchers.fsspec.fetcher:Filesystem", any_option=True)
 
 
 @cache
@@ -270,7 +270,7 @@ def missing_filesystem(protocol: str) -> str:
 
     try:
         if protocol == SFTP:
-            importlib.import_module("dsload.fetchers.sftp")
+            importlib.import_module("dsload.fetchers.fsspec.sftp")
         else:
             get_filesystem_class(protocol)
     except ImportError as error:

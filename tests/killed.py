@@ -46,7 +46,7 @@ def main() -> None:
         if next(count) == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    from dsload.cli import main as dsload
+    from dsload.cli.main import main as dsload
 
     sys.addaudithook(hook)
     dsload()

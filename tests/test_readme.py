@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from dsload.cli import cli, load
+from dsload.cli.main import cli, load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -80,7 +80,9 @@ def test_what_there_is() -> None:
 
 
 def test_filesystems_whose_library_is_missing() -> None:
-    program = "import sys; sys.modules['paramiko'] = sys.modules['gcsfs'] = None; from dsload.cli import main; main()"
+    program = (
+        "import sys; sys.modules['paramiko'] = sys.modules['gcsfs'] = None; from dsload.cli.main import main; main()"
+    )
     done = python(program, "sources", "--output", "json")
     missing = {row["type"]: row["missing"] for row in done.json}
     assert missing["FSSPEC"]["sftp"] == "pip install 'dsload[sftp]'"
@@ -191,7 +193,7 @@ def test_a_fetcher_whose_library_is_missing(tmp_path: Path, module: str) -> None
 
 CALL = """
 import json, sys
-from dsload.cli import main
+from dsload.cli.main import main
 try:
     main()
 finally:
@@ -217,7 +219,7 @@ def python(program: str, *arguments: object) -> Result:
 def test_help_imports_no_library_of_a_source() -> None:
     for arguments in (("--help",), ("load", "--help"), ("--version",)):
         assert imported(*arguments) == {"click"}
-        mine = imported(*arguments, among=("dsload.transfer.http", "dsload.fetchers", "dsload.loading"))
+        mine = imported(*arguments, among=("dsload.transfer.client", "dsload.fetchers", "dsload.loading.load"))
         assert mine == set()
 
 

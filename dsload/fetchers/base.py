@@ -9,8 +9,8 @@ from dsload.listing import Entry, Listing
 from dsload.report import Progress
 from dsload.secrets import Secrets
 from dsload.source import Source
-from dsload.transfer.http import Client, Network
-from dsload.volume import Volume
+from dsload.target.volume import Volume
+from dsload.transfer.client import Client, Network
 
 
 @dataclass(frozen=True, slots=True)

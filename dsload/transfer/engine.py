@@ -13,15 +13,15 @@ from queue import SimpleQueue
 from typing import cast
 
 from dsload.errors import ChangedError, DsloadError
-from dsload.inventory import Inventory, Row
 from dsload.listing import BytesReader, Entry, HttpReader, Response
 from dsload.report import Progress
+from dsload.target.inventory import Inventory, Row
+from dsload.target.volume import Volume, from_oserror
 from dsload.transfer import checksum
 from dsload.transfer.big import BigFile, PartRead, mismatch
-from dsload.transfer.http import Client, Exchange
+from dsload.transfer.client import Client, Exchange
 from dsload.transfer.retry import Failure
 from dsload.transfer.small import SMALL, SmallGet
-from dsload.volume import Volume, from_oserror
 
 FINISHERS = 4
 READERS = 8

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 
-from dsload.cli import main
+from dsload.cli.main import main
 from tests.command import Result
 
 

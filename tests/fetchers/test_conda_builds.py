@@ -648,7 +648,7 @@ def changes(before: Site, tmp_path_factory: pytest.TempPathFactory) -> int:
     script = (
         "import itertools, sys\n"
         "from tests import killed\n"
-        "from dsload.cli import main\n"
+        "from dsload.cli.main import main\n"
         "count = itertools.count()\n"
         "sys.addaudithook(lambda event, _: event in killed.CHANGES and next(count))\n"
         "try: main()\n"

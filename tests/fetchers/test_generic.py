@@ -295,7 +295,7 @@ def test_a_broken_connection_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_library(tmp_path: Path, module: str, uri: str, hint: str) -> None:
-    program = f"import sys; sys.modules[{module!r}] = None; from dsload.cli import main; main()"
+    program = f"import sys; sys.modules[{module!r}] = None; from dsload.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", program, "ls", uri], capture_output=True, text=True)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dsload.fetchers.index import Link, parse_index
+from dsload.fetchers.http.index import Link, parse_index
 
 PAGES = Path(__file__).parent / "pages"
 URL = "http://data.example:8080/tree/"

@@ -15,7 +15,7 @@ from awscrt import checksums as crc
 
 from dsload import Network, Report, Settings, Source, Target, load
 from dsload.errors import IntegrityError
-from dsload.inventory import Row
+from dsload.target.inventory import Row
 from tests.contract import inside
 from tests.contract.suite import MIB, noise, read_tree
 from tests.servers.fault import FaultServer

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from dsload.fetchers.sums import header_digest, parse_single_sum, parse_sums
+from dsload.fetchers.http.sums import header_digest, parse_single_sum, parse_sums
 
 A, B = hashlib.sha256(b"a").hexdigest(), hashlib.sha256(b"b").hexdigest()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dsload.fetchers.weights import FORMATS, other_formats
+from dsload.fetchers.hubs.weights import FORMATS, other_formats
 from tests.contract.inside import run as inside
 from tests.loads import run
 from tests.servers.hub import Hub

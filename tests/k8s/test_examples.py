@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dsload import Source
-from dsload.cli import load
+from dsload.cli.main import load
 from dsload.k8s.dataset import parse_dataset
 from tests.command import SCRIPTS, Result, run
 from tests.servers.fault import FaultServer

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsload.cli import load
+from dsload.cli.main import load
 from dsload.errors import UsageError
 from dsload.k8s.arguments import go_quoted
 from dsload.k8s.context import Context

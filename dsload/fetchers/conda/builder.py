@@ -32,8 +32,8 @@ from dsload.fetchers.conda.waiting import finish
 from dsload.fetchers.file import to_error
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.source import Source
-from dsload.transfer.http import origin
-from dsload.volume import Volume
+from dsload.target.volume import Volume
+from dsload.transfer.client import origin
 
 LOCK, FREEZE = "conda.lock", "pip-freeze.txt"
 _PACKAGES, _PIP_CACHE = "pkgs", "pkgs/pip-cache"

@@ -39,7 +39,7 @@ from dsload.fetchers.conda.channels import PUBLIC, Channel, channel_of
 from dsload.fetchers.conda.failures import said
 from dsload.fetchers.conda.recipe import Recipe, spec_name
 from dsload.fetchers.conda.waiting import finish
-from dsload.transfer.http import Client as HttpClient
+from dsload.transfer.client import Client as HttpClient
 
 log = logging.getLogger(__name__)
 

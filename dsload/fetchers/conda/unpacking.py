@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from dsload.errors import DsloadError, IntegrityError, UnsafePathError
 from dsload.fetchers.conda.failures import of_volume, said
-from dsload.plan import unsafe
-from dsload.volume import writing
+from dsload.names import unsafe
+from dsload.target.volume import writing
 
 _PROCESSES = 4
 _POLL = 0.2  # seconds

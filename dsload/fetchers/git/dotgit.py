@@ -13,7 +13,7 @@ from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import read_tree
 from dsload.listing import Checksum, Entry
-from dsload.volume import STATE
+from dsload.names import STATE
 
 _FOLDERS = ("branches", "objects/info", "refs/heads", "refs/tags")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"

@@ -22,7 +22,7 @@ from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.store import LocalStore, PackStore, Store
 from dsload.fetchers.git.transports import Counted, HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
 from dsload.secrets import Secrets
-from dsload.transfer.http import Client
+from dsload.transfer.client import Client
 
 log = logging.getLogger(__name__)
 

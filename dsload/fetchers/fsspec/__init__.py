@@ -1,0 +1,1 @@
+"""Every filesystem protocol that fsspec knows."""

@@ -1,0 +1,1 @@
+"""HTTP: folders with an index, and single files."""

@@ -1,0 +1,1 @@
+"""Model hubs: Hugging Face, ModelScope and their mirrors."""

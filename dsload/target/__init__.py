@@ -1,0 +1,1 @@
+"""All that touches the volume: files, state, inventory, lease."""
