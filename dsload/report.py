@@ -4,8 +4,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, TextIO, cast
 
 log = logging.getLogger(__name__)
@@ -176,22 +176,85 @@ def _logs_to(stream: TextIO) -> Iterator[None]:
                 handler.setStream(old)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Files:
+    """How many files a load has to do with.
+
+    Args:
+        total: that the source has and the load selects.
+        loaded: brought by this load.
+        kept: unchanged since an earlier load.
+        deleted: from the target, as the source no longer has them.
+    """
+
+    total: int = 0
+    loaded: int = 0
+    kept: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: "Files") -> "Files":
+        return Files(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """How many bytes a load has to do with.
+
+    Args:
+        total: the size of all selected files.
+        moved: over the wire, retries included.
+        resumed: found in the partial files of earlier runs.
+    """
+
+    total: int = 0
+    moved: int = 0
+    resumed: int = 0
+
+    def __add__(self, other: "Bytes") -> "Bytes":
+        return Bytes(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What option weights left out: files, and their bytes."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a load failed.
+
+    Args:
+        exit: the exit code.
+        message: one line, without secrets.
+        retry: whether the same command may succeed later.
+    """
+
+    exit: int
+    message: str
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a load did.
 
     Args:
-        type, source, revision, target: of what, from where, to where.
-        server: who served it, where the source can come from several.
-        files: total, loaded, kept, deleted.
-        bytes: total, moved (over the wire, retries included), resumed (from partial files of earlier runs).
+        type: of the source.
+        source: its URI, without secrets.
+        target: the directory that was filled.
+        revision: the commit that a branch, tag or revision was resolved to; None if the source has no revisions.
+        server: who served the source, if it can come from several; "" otherwise.
+        files, bytes: how many.
         seconds: from start to end.
         retries: how often something was tried again.
         unverified: files that could be checked by their size alone.
-        left_out: files and bytes that option weights spared.
-        error: exit code and message, where the load failed.
+        left_out: what option weights left out.
+        error: why the load failed; None if it is complete.
         dry_run: whether all this is what a load would do.
-        built: of a source that builds a tree, what the builder tells of it.
+        built: of a source that builds a tree: its prefix, and its texts by name.
     """
 
     type: str
@@ -199,49 +262,52 @@ class Report:
     target: str
     revision: str | None = None
     server: str = ""
-    files: dict[str, int] = field(default_factory=dict)
-    bytes: dict[str, int] = field(default_factory=dict)
+    files: Files = Files()
+    bytes: Bytes = Bytes()
     seconds: float = 0.0
     retries: int = 0
     unverified: int = 0
-    left_out: dict[str, int] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
+    left_out: LeftOut = LeftOut()
+    error: Fault | None = None
     dry_run: bool = False
-    built: dict[str, Any] = field(default_factory=dict)
+    built: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return asdict(self)
 
-    def brief(self) -> dict[str, Any]:
+    def brief(self) -> "Report":
         """The report without the texts that lie beside what was built."""
-        return {**self.to_json(), "built": {name: text for name, text in self.built.items() if "\n" not in text}}
+        return replace(self, built={name: text for name, text in self.built.items() if "\n" not in text})
 
     def lines(self) -> list[str]:
         """The report for a person."""
-        files, moved, would = self.files, self.bytes.get("moved", 0), "would be " if self.dry_run else ""
+        files, moved, would = self.files, self.bytes.moved, "would be " if self.dry_run else ""
         rate = moved / self.seconds if self.seconds > 0 else 0
         revision = f" at {self.revision}" if self.revision else ""
         server = f" from {self.server}" if self.server else ""
         lines = [
             f"source   {self.source}{revision}{server}",
             f"target   {self.target}",
-            f"files    {files.get('total', 0):,}: {files.get('loaded', 0):,} {would}loaded, "
-            f"{files.get('kept', 0):,} unchanged, {files.get('deleted', 0):,} {would}deleted",
-            f"bytes    {human(self.bytes.get('total', 0))}: {human(moved)} {would}moved, "
-            f"{human(self.bytes.get('resumed', 0))} resumed",
-            f"time     {duration(self.seconds)} ({human(rate)}/s), {self.retries:,} retries",
+            f"files    {files.total:,}: {files.loaded:,} {would}loaded, "
+            f"{files.kept:,} unchanged, {files.deleted:,} {would}deleted",
+            f"bytes    {human(self.bytes.total)}: {human(moved)} {would}moved, {human(self.bytes.resumed)} resumed",
+            f"time     {duration(self.seconds)} ({human(rate)}/s), {count(self.retries, 'retry', 'retries')}",
         ]
         if prefix := self.built.get("prefix"):
             lines.append(f"prefix   {prefix}")
-        if self.left_out.get("files"):
-            spared = f"{self.left_out['files']:,} files ({human(self.left_out['bytes'])})"
-            lines.append(f"note     {spared} were left out: the same weights in other formats")
+        if self.left_out.files:
+            what = f"{count(self.left_out.files, 'file was', 'files were')} left out ({human(self.left_out.bytes)})"
+            lines.append(f"note     {what}: the same weights in other formats")
         if self.unverified:
-            lines.append(
-                f"note     {self.unverified:,} files were checked by size alone: the source states no checksum"
-            )
+            what = f"{count(self.unverified, 'file was', 'files were')} checked by size alone"
+            lines.append(f"note     {what}: the source states no checksum")
         return lines
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 file`, `1,200 files`; many if the plural is not the singular and an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def human(size: float) -> str:

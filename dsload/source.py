@@ -67,6 +67,15 @@ class Source:
     def __str__(self) -> str:
         return public_uri(self.uri)
 
+    @property
+    def spec(self) -> registry.Spec:
+        """The registry's row of its type."""
+        return registry.find(self.type, self.uri)
+
+    def at(self, revision: str) -> "Source":
+        """The same source at one revision."""
+        return replace(self, options={**self.options, self.spec.revision_option: revision})
+
     def identity(self) -> str:
         """A digest of what decides the content; equal for two loads of the same source. Holds no secret."""
         spec = registry.find(self.type, self.uri)

@@ -4,11 +4,12 @@ import io
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dsload.report import LARGE, Progress, Report, duration, human, shown
+from dsload.report import LARGE, Bytes, Files, Progress, Report, count, duration, human, shown
 from tests import command
 from tests.servers.fault import ALWAYS, FaultServer
 from tests.servers.orders import Virtual, stall
@@ -73,16 +74,20 @@ def test_a_line_every_ten_seconds(tmp_path: Path) -> None:
 
 
 def test_a_report_of_a_load_and_of_a_dry_run() -> None:
-    report = Report("HTTP", "http://host/", "/data", "abc123", seconds=2.0, retries=3, unverified=1)
-    report.files = {"total": 5, "loaded": 2, "kept": 3, "deleted": 1}
-    report.bytes = {"total": 5 * MIB, "moved": 2 * MIB, "resumed": MIB}
+    files, size = Files(5, loaded=2, kept=3, deleted=1), Bytes(5 * MIB, moved=2 * MIB, resumed=MIB)
+    report = Report("HTTP", "http://host/", "/data", "abc123", "", files, size, 2.0, retries=3, unverified=1)
     assert report.lines() == [
         "source   http://host/ at abc123",
         "target   /data",
         "files    5: 2 loaded, 3 unchanged, 1 deleted",
         "bytes    5 MiB: 2 MiB moved, 1 MiB resumed",
         "time     2.0 s (1 MiB/s), 3 retries",
-        "note     1 files were checked by size alone: the source states no checksum",
+        "note     1 file was checked by size alone: the source states no checksum",
     ]
-    report.dry_run = True
-    assert report.lines()[2] == "files    5: 2 would be loaded, 3 unchanged, 1 would be deleted"
+    assert replace(report, dry_run=True).lines()[2] == "files    5: 2 would be loaded, 3 unchanged, 1 would be deleted"
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert [count(number, "file") for number in (0, 1, 1200)] == ["0 files", "1 file", "1,200 files"]
+    assert count(1, "retry", "retries") == "1 retry"
+    assert count(2, "retry", "retries") == "2 retries"

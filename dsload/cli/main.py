@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,10 +20,8 @@ from dsload.errors import DsloadError, IntegrityError, InterruptedLoad, Terminat
 from dsload.secrets import DEFAULT_DIRECTORY, Secrets, public_uri, read_secrets, redact
 
 if TYPE_CHECKING:
-    from dsload.listing import Listing
-    from dsload.loading.settings import Settings, Target
-    from dsload.loading.sharing import Shard
-    from dsload.report import Report
+    from dsload.loading.settings import Settings, Shard, Target
+    from dsload.report import Fault, Report
     from dsload.source import Source
     from dsload.transfer.client import Network
 
@@ -153,7 +152,7 @@ def load(**flags: Any) -> None:
     dsload load https://host/models/qwen/ --mount-root /data --mount-path qwen
     dsload load -f dataset.yaml --mount-root /data
     """
-    from dsload.report import Progress, Report, shown
+    from dsload.report import Bytes, Files, Progress, Report, shown
 
     _set_up_logging(flags)
     _catch_signals()
@@ -163,16 +162,15 @@ def load(**flags: Any) -> None:
         source, target = _what_to_load(flags)
         secrets = read_secrets(flags["mount_secrets"])
         settings = _settings(flags, secrets)
-        report.type, report.source = source.type, str(source)
-        report.target = os.path.join(target.root, target.path.lstrip("/"))
+        place = os.path.join(target.root, target.path.lstrip("/"))
+        report = Report(source.type, str(source), place)
         from dsload.loading.load import load as run
 
         with shown(progress, sys.stderr, flags["quiet"]):
             report = run(source, target, secrets, settings, progress)
     except BaseException as error:
-        report.error = _error_of(error)
-        report.bytes = {"moved": progress.moved, "resumed": progress.resumed}
-        report.files = {"loaded": progress.files}
+        size = Bytes(moved=progress.moved, resumed=progress.resumed)
+        report = replace(report, error=_error_of(error), bytes=size, files=Files(loaded=progress.files))
         if flags["output"] == "json":
             click.echo(_dump(report.to_json()))
         raise
@@ -193,7 +191,7 @@ def _write_report(path: str | None, report: "Report") -> None:
         return
     try:
         text = _dump(report.to_json())
-        text = text if len(text.encode()) < _TERMINATION_LOG else _dump(report.brief())
+        text = text if len(text.encode()) < _TERMINATION_LOG else _dump(report.brief().to_json())
         Path(path).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         log.warning("cannot write the report to %s: %s", path, error.strerror)
@@ -206,18 +204,15 @@ def _write_report(path: str | None, report: "Report") -> None:
 @_logging_options
 def list_command(**flags: Any) -> None:
     """List what would be loaded: size, checksum, path; and the revision that a branch or tag stands for now."""
-    from dsload.loading.supply import selection
-    from dsload.names import check_names
+    from dsload.loading.load import ls
+    from dsload.loading.settings import Settings
 
     _set_up_logging(flags)
     _catch_signals()
     source = _parse_source(flags["source"], flags["options"])
     secrets = read_secrets(flags["mount_secrets"])
-    listing = _list(source, secrets, _network(flags, secrets))
-    selects = selection(source, listing)
-    entries = [entry for entry in listing.entries if selects(entry.path)]
-    entries.sort(key=lambda entry: entry.path)
-    check_names(entries)
+    listing = ls(source, secrets, Settings(_network(flags, secrets)))
+    entries = listing.entries
     if flags["output"] == "json":
         _print_listing_json(str(source), listing.revision, entries)
         return
@@ -228,20 +223,6 @@ def list_command(**flags: Any) -> None:
         checksum = str(entry.checksum) if entry.checksum else (f"version:{entry.version}" if entry.version else "-")
         mark = "/" if entry.directory else f" -> {entry.symlink}" if entry.symlink is not None else ""
         click.echo(f"{size:>14}  {checksum}  {printable(entry.path)}{printable(mark)}")
-
-
-def _list(source: "Source", secrets: Secrets, network: "Network") -> "Listing":
-    from dsload.errors import UnreachableError
-    from dsload.loading.supply import Supply
-    from dsload.transfer.client import Client
-
-    supply = Supply(source)
-    while True:
-        with Client(supply.network(network)) as client:
-            try:
-                return supply.list(secrets, client)
-            except UnreachableError as error:
-                supply.turn(error)
 
 
 def _print_listing_json(source: str, revision: str | None, entries: Iterable[Any]) -> None:
@@ -269,32 +250,30 @@ def _print_listing_json(source: str, revision: str | None, entries: Iterable[Any
 @_option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the result on stdout.")
 @_logging_options
 def verify(path: str, output: str, **flags: Any) -> None:
-    """Re-hash a loaded target against its inventory. Exit code 5 where a file differs or is missing."""
+    """Re-hash a loaded target against its inventory. Exit code 5 if a file differs or is missing."""
+    from dsload.loading.verify import Verdict
     from dsload.loading.verify import verify as run
-    from dsload.report import human
+    from dsload.report import count, human
+
+    def show(verdict: Verdict) -> None:
+        if output == "text":
+            click.echo(f"{printable(verdict.path)}: {verdict.problem}")
 
     _set_up_logging(flags)
     _catch_signals()
-    complete, verdicts = run(Path(path))
-    files = size = 0
-    wrong = []
-    for verdict in verdicts:
-        files, size = files + 1, size + verdict.size
-        if verdict.problem:
-            wrong.append({"path": verdict.path, "problem": verdict.problem})
-            if output == "text":
-                click.echo(f"{printable(verdict.path)}: {verdict.problem}")
+    found = run(path, show)
     if output == "json":
-        click.echo(_dump({"target": path, "complete": complete, "files": files, "bytes": size, "wrong": wrong}))
-    if wrong:
-        first = ", ".join(printable(item["path"]) for item in wrong[:3]) + (", …" if len(wrong) > 3 else "")
-        why = f"{len(wrong):,} of {files:,} files differ or are missing: {first}"
+        wrong = [{"path": verdict.path, "problem": verdict.problem} for verdict in found.wrong]
+        click.echo(_dump({**asdict(found), "wrong": wrong}))
+    if found.wrong:
+        first = ", ".join(printable(verdict.path) for verdict in found.wrong[:3]) + (", …" if found.wrong[3:] else "")
+        why = f"{len(found.wrong):,} of {count(found.files, 'file')} differ or are missing: {first}"
         raise IntegrityError("verifying", path, why, "load it again")
-    if not complete:
-        why = f"its last load did not end; the {files:,} files that it put there are right"
-        raise IntegrityError("verifying", path, why, "run the load again to go on")
+    if not found.complete:
+        why = f"its last load did not end; the {count(found.files, 'file')} that it put there so far are right"
+        raise IntegrityError("verifying", path, why, "run the load again to resume")
     if output == "text":
-        click.echo(f"{path}: {files:,} files are as they were loaded, {human(size)} hashed")
+        click.echo(f"{path}: {count(found.files, 'file is', 'files are')} as loaded, {human(found.bytes)} hashed")
 
 
 @cli.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -485,7 +464,7 @@ def _settings(flags: dict[str, Any], secrets: Secrets) -> "Settings":
 
 def _shard(given: str | None) -> "Shard | None":
     """The flag, else what the Job of `dsload manifest --shards` says in the environment."""
-    from dsload.loading.sharing import parse_shard
+    from dsload.loading.settings import parse_shard
 
     index, count = os.environ.get("JOB_COMPLETION_INDEX"), os.environ.get("DSLOAD_SHARDS")
     text = given or (f"{index}/{count}" if index and count else "")
@@ -566,13 +545,11 @@ def _raiser(error: type[DsloadError]) -> Callable[[int, FrameType | None], None]
     return handle
 
 
-def _error_of(error: BaseException) -> dict[str, Any]:
+def _error_of(error: BaseException) -> "Fault":
+    from dsload.report import Fault
+
     code = error.exit_code if isinstance(error, DsloadError) else 2 if isinstance(error, click.UsageError) else 1
-    return {
-        "exit": code,
-        "message": redact(str(error)),
-        "retry": isinstance(error, DsloadError) and error.retry,
-    }
+    return Fault(code, redact(str(error)), isinstance(error, DsloadError) and error.retry)
 
 
 def _run(command: click.Command, name: str) -> NoReturn:

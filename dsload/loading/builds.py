@@ -4,7 +4,6 @@ On the volume, below the builder's home: the parts in `pkgs`, the tree at the bu
 `.NAME.new` beside it. A tree has its inventory and marker in its own `.dsload`, so that they are swapped in with it.
 """
 
-import contextlib
 import logging
 import os
 import stat
@@ -18,19 +17,14 @@ from typing import cast
 from dsload.errors import NotFoundError, UnsafePathError
 from dsload.fetchers.base import Builder, Context, Site
 from dsload.listing import Checksum, Listing
-from dsload.loading.plan import as_loaded, make_plan
-from dsload.loading.settings import Settings, Target
-from dsload.loading.steps import carry_out, header_of, intact, marker_of, now, preflight, watching
-from dsload.registry import find
-from dsload.report import Progress, Report
-from dsload.secrets import Secrets
-from dsload.source import Source
+from dsload.loading.plan import as_loaded
+from dsload.loading.run import Opened, Run, opened
+from dsload.loading.steps import marker_of, now, preflight, prepare
+from dsload.report import Bytes, Files, Report
 from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Row
-from dsload.target.lease import Lease
 from dsload.target.volume import Ownership, Volume, split_mount_path
 from dsload.transfer.checksum import of_file
 from dsload.transfer.client import Client
-from dsload.transfer.engine import Transfer
 
 log = logging.getLogger(__name__)
 
@@ -38,52 +32,31 @@ PARTS = "pkgs"
 _HASHERS = 2
 
 
-def build(
-    source: Source,
-    target: Target,
-    secrets: Secrets,
-    settings: Settings,
-    progress: Progress,
-    watch: Callable[[], None],
-) -> Report:
-    """Build what a source describes, unless it is there already. Arguments and errors are those of load()."""
-    ownership = target.owner
-    with Client(settings.network, progress.retried) as client:
-        builder = cast(Builder, find(source.type, source.uri).load()(source, Context(secrets, client)))
-        listing, root = builder.list(), target.root.absolute()
-        path = f"{builder.home}/{builder.place}"
-        report = Report(source.type, str(source), str(target.root / path), listing.revision)
-        header = replace(header_of(source, listing.revision), identity=builder.identity)
-        if split_mount_path(target.path):
-            log.info("%s lies in %s, whatever --mount-path says", source.type, target.root / path)
-        if settings.dry_run:
-            return _forecast(report, listing, _standing(root, path, header, ownership))
-        volume = Volume.open(root, builder.home, ownership)
-        volume.prepare()
-        with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
-            volume.own_target()
-            _own_above(volume, builder.place)
-            _restore(volume, builder.place)
-            tree = _standing(root, path, header, ownership)
-            if tree is None:
-                transfer = Transfer(client, volume, inventory, progress, settings.verify, str(source))
-                on = partial(watching, watch, lease, volume)
-                bring = partial(_bring, header, listing, not builder.keeps_parts, transfer, on)
-                site = Site(volume, settings.network, progress, bring, on, settings.verify)
-                tree = _make(builder, site, root, header, report)
-                if builder.keeps_parts:
-                    _keep_parts(volume, inventory, header)
-            else:
-                _keep(tree, report)
-            if not builder.keeps_parts:
-                _drop_parts(volume, inventory)
-            _tell_beside(volume, tree, builder, report)
-            report.bytes |= {"moved": progress.moved, "resumed": progress.resumed}
-            report.retries = progress.retries
-            return report
+def build(run: Run, client: Client) -> Report:
+    """Build what a source describes, unless it exists already."""
+    builder = cast(Builder, run.source.spec.load()(run.source, Context(run.supply.secrets, client)))
+    listing, root = builder.list(), run.target.root.absolute()
+    path = f"{builder.home}/{builder.place}"
+    report = replace(run.report(listing), target=str(run.target.root / path))
+    header = replace(run.header(listing), identity=builder.identity)
+    if split_mount_path(run.target.path):
+        log.info("%s is built in %s, whatever --mount-path says", run.source.type, run.target.root / path)
+    if run.settings.dry_run:
+        return _forecast(report, listing, _standing(root, path, header, run.target.owner))
+    with opened(run, builder.home) as at:
+        _own_above(at.volume, builder.place)
+        _restore(at.volume, builder.place)
+        tree = _standing(root, path, header, run.target.owner)
+        report = _keep(tree, report) if tree else _make(at, builder, listing, header, report, client)
+        if not builder.keeps_parts:
+            _drop_parts(at.volume, at.inventory)
+        size = Bytes(report.bytes.total, run.progress.moved, run.progress.resumed)
+        tree = Volume.open(root, path, run.target.owner, create=False)
+        built = _texts_beside(at.volume, tree, builder)
+        return replace(report, bytes=size, retries=run.progress.retries, built=built)
 
 
-# Whether it is there
+# Whether it exists
 
 
 def _beside(place: str, suffix: str) -> str:
@@ -120,7 +93,7 @@ def _standing(root: Path, path: str, header: Header, ownership: Ownership) -> Vo
     return tree if inventory.complete() and as_loaded(inventory.rows(), tree)[1] else None
 
 
-def _keep(tree: Volume, report: Report) -> None:
+def _keep(tree: Volume, report: Report) -> Report:
     """Leave a tree as it is, but for its owner and mode."""
     inventory, stamped = Inventory(tree), False
     summary = inventory.complete() or {}
@@ -137,64 +110,56 @@ def _keep(tree: Volume, report: Report) -> None:
         tree.own_target()
         tree.sync()
         inventory.mark(summary)
-    report.files = {"total": len(rows), "loaded": 0, "kept": len(rows), "deleted": 0}
-    report.bytes = {"total": sum(row.size for row in rows)}
+    return replace(report, files=Files(len(rows), kept=len(rows)), bytes=Bytes(sum(row.size for row in rows)))
 
 
 def _forecast(report: Report, listing: Listing, tree: Volume | None) -> Report:
-    """What a build would do, told in parts."""
+    """What a build would do, counted in parts."""
     count, size = len(listing.entries), sum(max(0, entry.size) for entry in listing.entries)
     loaded, moved = (0, 0) if tree else (count, size)
-    report.dry_run = True
-    report.files = {"total": count, "loaded": loaded, "kept": count - loaded, "deleted": 0}
-    report.bytes = {"total": size, "moved": moved}
-    return report
+    return replace(report, files=Files(count, loaded, count - loaded), bytes=Bytes(size, moved))
 
 
 # Making it
 
 
-def _bring(
-    header: Header,
-    listing: Listing,
-    sync: bool,
-    transfer: Transfer,
-    watch: Callable[[], None],
-    look: Callable[[], None],
-) -> None:
-    """Load the parts; look is called beside watch."""
-    volume, inventory = transfer.volume, transfer.inventory
-
-    def both() -> None:
-        watch()
-        look()
-
-    inventory.recover(header, lambda row: intact(volume, row))
-    plan = make_plan(listing.entries, inventory.rows(), volume, lambda path: True, sync)
-    preflight(volume, plan)
-    inventory.begin(header)
-    carry_out(plan, volume, inventory, transfer, both)
-    inventory.sync()
-
-
-def _make(builder: Builder, site: Site, root: Path, header: Header, report: Report) -> Volume:
+def _make(at: Opened, builder: Builder, listing: Listing, header: Header, report: Report, client: Client) -> Report:
     """Make the tree beside the old one, and put it in its place."""
-    volume, new, old = site.volume, _beside(builder.place, "new"), _beside(builder.place, "old")
-    tree = Volume.open(root, f"{builder.home}/{new}", volume.ownership)
+    volume, run = at.volume, at.run
+    new, old = _beside(builder.place, "new"), _beside(builder.place, "old")
+    bring = partial(_bring, at, header, listing, not builder.keeps_parts, client)
+    site = Site(volume, run.settings.network, run.progress, bring, at.watch, run.settings.verify)
+    tree = Volume.open(run.target.root.absolute(), f"{builder.home}/{new}", volume.ownership)
     tree.prepare()
     rows: list[Row] = []
     texts = builder.build(site, tree.path, lambda stated: rows.extend(_rows(tree, builder.prefix, stated, site)))
     for name, text in texts.items():
         with tree.replace_state(name) as fd:
             os.write(fd, text.encode())
-    report.files = {"total": len(rows), "loaded": len(rows), "kept": 0, "deleted": 0}
-    report.bytes = {"total": sum(row.size for row in rows)}
+    report = replace(report, files=Files(len(rows), len(rows)), bytes=Bytes(sum(row.size for row in rows)))
     tree.own_target()
     tree.sync()
     Inventory(tree).tell(replace(header, finished=now()), rows, marker_of(report))
     volume.swap(new, builder.place, old)
     volume.remove_tree(old)
-    return Volume.open(root, f"{builder.home}/{builder.place}", volume.ownership, create=False)
+    if builder.keeps_parts:
+        _keep_parts(volume, at.inventory, header)
+    return report
+
+
+def _bring(at: Opened, header: Header, listing: Listing, sync: bool, client: Client, look: Callable[[], None]) -> None:
+    """Load the parts; look is called beside the load's own watch."""
+
+    def both() -> None:
+        at.watch()
+        look()
+
+    at.recover(header)
+    plan = at.plan(listing.entries, lambda path: True, sync)
+    preflight(at.volume, plan)
+    prepare(plan)
+    at.inventory.begin(header)
+    at.carry_out(plan, client, both)
 
 
 def _rows(tree: Volume, prefix: str, stated: Mapping[str, str], site: Site) -> list[Row]:
@@ -257,16 +222,17 @@ def _keep_parts(volume: Volume, inventory: Inventory, header: Header) -> None:
     volume.sweep(set())
 
 
-def _tell_beside(volume: Volume, tree: Volume, builder: Builder, report: Report) -> None:
-    """Copy the builder's texts out of the tree's state, to lie beside it and in the report."""
-    report.built = {"prefix": builder.prefix}
+def _texts_beside(volume: Volume, tree: Volume, builder: Builder) -> dict[str, str]:
+    """Copy the builder's texts out of the tree's state, to lie beside it; what the report says of the tree."""
+    built = {"prefix": builder.prefix}
     for name in builder.tells:
         data = b"".join(tree.read_state(name))
-        report.built[name] = data.decode()
+        built[name] = data.decode()
         path = f"{builder.place}.{name}"
         found = volume.look(path)
         if found is None or not volume.owned(found, executable=False) or _content(volume, path) != data:
             volume.place(path, data, executable=False)
+    return built
 
 
 def _content(volume: Volume, path: str) -> bytes:

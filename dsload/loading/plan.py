@@ -30,7 +30,7 @@ from dsload.target.inventory import Row
 _REMOVE = "remove it from the target"
 
 
-class Target(Protocol):
+class Ground(Protocol):
     """What a plan looks at."""
 
     def look(self, path: str) -> os.stat_result | None:
@@ -41,6 +41,19 @@ class Target(Protocol):
 
     def owned(self, found: os.stat_result, executable: bool) -> bool:
         """Whether owner and mode are as asked for."""
+
+
+class Nowhere:
+    """A target that does not exist."""
+
+    def look(self, path: str) -> os.stat_result | None:
+        return None
+
+    def link_target(self, path: str) -> str:
+        return ""
+
+    def owned(self, found: os.stat_result, executable: bool) -> bool:
+        return True
 
 
 @dataclass(slots=True)
@@ -86,7 +99,7 @@ class Plan:
 
 
 def make_plan(
-    entries: list[Entry], rows: Iterable[Row], target: Target, select: Callable[[str], bool], sync: bool
+    entries: list[Entry], rows: Iterable[Row], target: Ground, select: Callable[[str], bool], sync: bool
 ) -> Plan:
     """Compare a listing with the inventory and the volume; see the module's table.
 
@@ -125,7 +138,7 @@ def make_plan(
     return plan
 
 
-def as_loaded(rows: Iterable[Row], target: Target) -> tuple[list[Entry], bool]:
+def as_loaded(rows: Iterable[Row], target: Ground) -> tuple[list[Entry], bool]:
     """The entries that rows were made of, as far as they are on the volume as they say; and whether all are."""
     entries: list[Entry] = []
     reader, whole = _Remembered(), True
@@ -148,7 +161,7 @@ class _Remembered:
         raise ChangedError("reading", entry.path, why, "see who else writes to the target")
 
 
-def check_free(entry: Entry, target: Target) -> os.stat_result | None:
+def check_free(entry: Entry, target: Ground) -> os.stat_result | None:
     """What is at an entry's path, None where nothing is.
 
     Raises:
@@ -164,7 +177,7 @@ def check_free(entry: Entry, target: Target) -> os.stat_result | None:
     return found
 
 
-def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
+def _decide(plan: Plan, entry: Entry, row: Row | None, target: Ground) -> None:
     found = check_free(entry, target)
     if found is None or row is None or not _same(entry, row) or not _intact(row, found, target):
         plan.load.append(entry)
@@ -180,7 +193,7 @@ def _decide(plan: Plan, entry: Entry, row: Row | None, target: Target) -> None:
         plan.stamp.append(entry)
 
 
-def _still_there(row: Row, target: Target) -> bool:
+def _still_there(row: Row, target: Ground) -> bool:
     try:
         found = target.look(row.path)
     except UnsafePathError:
@@ -204,7 +217,7 @@ def _same(entry: Entry, row: Row) -> bool:
     return bool(entry.version and entry.version == row.version)
 
 
-def _intact(row: Row, found: os.stat_result, target: Target) -> bool:
+def _intact(row: Row, found: os.stat_result, target: Ground) -> bool:
     """Whether what is on the volume is what a load put there."""
     if row.directory:
         return stat.S_ISDIR(found.st_mode)

@@ -1,18 +1,19 @@
-"""One shard of a load on a screen; what shards share, and how, is in sharding.py."""
+"""One shard of a load on a screen; what shards share, and how, is in sharing.py."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
 from dsload.errors import UsageError
 from dsload.listing import Listing
-from dsload.loading.plan import make_plan
-from dsload.loading.settings import Settings, Target
+from dsload.loading.plan import Plan
+from dsload.loading.run import Opened, Run, prepared
+from dsload.loading.settings import Shard
 from dsload.loading.sharing import (
-    Shard,
     SharedPlan,
     done,
-    fits,
     forget_plan,
     make_shared,
     publish,
@@ -20,133 +21,113 @@ from dsload.loading.sharing import (
     readable,
     say_done,
 )
-from dsload.loading.steps import (
-    carry_out,
-    clear_way,
-    delete,
-    fill,
-    header_of,
-    intact,
-    marker_of,
-    now,
-    preflight,
-    prepare,
-    told_already,
-    watching,
-)
-from dsload.loading.supply import Supply, selection
-from dsload.registry import find
-from dsload.report import Progress, Report
-from dsload.secrets import Secrets
-from dsload.source import Source
+from dsload.loading.steps import clear_way, filled, intact, preflight, prepare, said_already, take_away
+from dsload.report import Bytes, Files, Report
 from dsload.target.inventory import Inventory
 from dsload.target.lease import Lease
 from dsload.target.volume import Volume
 from dsload.transfer.client import Client
-from dsload.transfer.engine import Transfer
 
 
-def load_shard(
-    shard: Shard,
-    source: Source,
-    target: Target,
-    secrets: Secrets,
-    settings: Settings,
-    progress: Progress,
-    watch: Callable[[], None],
-) -> Report:
-    """One shard's part of a load; see sharding.py. Raises as load() does, and ChangedError at the first change."""
-    if what := source.undivided():
+def load_shard(run: Run, me: Shard, client: Client) -> Report:
+    """One shard's part of a load.
+
+    Raises:
+        UsageError: the source is loaded by one process only.
+    """
+    if what := run.source.undivided():
         raise UsageError("reading", "--shard", f"{what} is loaded by one process", "leave --shard out")
-    ownership, supply = target.owner, Supply(source)
-    with Client(supply.network(settings.network), progress.retried) as client, contextlib.ExitStack() as held:
-        listing = supply.list(secrets, client)
-        report = Report(source.type, str(source), str(target.place), listing.revision, listing.server)
-        volume = Volume.open(target.root, target.path, ownership)
-        volume.prepare()
-        inventory = held.enter_context(contextlib.closing(Inventory(volume, shard.index)))
-        with Lease(volume, brief=True):
-            lease = held.enter_context(Lease(volume, name=shard.lease))
-            plan = _shared_plan(shard, source, listing, volume, inventory)
+    listing = run.list(client)
+    report = run.report(listing)
+    with _planned(run, me, listing) as (at, plan):
         if plan is None:
-            report.files = dict.fromkeys(("total", "loaded", "kept", "deleted"), 0)
             return report
-        report.revision = plan.revision
-        if shard.index not in done(plan, volume):
-            if plan.revision != listing.revision and plan.revision:
-                option = find(source.type, source.uri).revision_option
-                pinned = replace(source, options={**source.options, option: plan.revision})
-                listing = Supply(pinned).list(secrets, client)
-            rows = inventory.resume(lambda row: intact(volume, row))
-            mine = readable(plan.of(shard), listing, str(source))
-            part = make_plan(mine, rows, volume, lambda path: True, sync=False)
+        report = replace(report, revision=plan.revision)
+        if me.index not in done(plan, at.volume):
+            part = _part(at, plan, me, _as_planned(run, plan, listing, client))
             prepare(part)
-            transfer = Transfer(client, volume, inventory, progress, settings.verify, str(supply.asked))
-            carry_out(part, volume, inventory, transfer, lambda: watching(watch, lease, volume))
-            inventory.sync()
-            fill(report, part, progress, loaded=len(part.load))
-            say_done(plan, shard, {"files": report.files, "bytes": report.bytes}, volume)
-        with Lease(volume, brief=True):
-            _finish_shared(plan, source, volume, inventory)
+            at.carry_out(part, client)
+            report = filled(report, part, run.progress)
+            say_done(plan, me, report, at.volume)
+        with Lease(at.volume, brief=True):
+            _finish_shared(at, plan, report, listing)
         return report
 
 
-def _shared_plan(
-    shard: Shard, source: Source, listing: Listing, volume: Volume, inventory: Inventory
-) -> SharedPlan | None:
-    """The plan that is there, or else a new one for all; None where there is nothing to do. With the lease held."""
-    identity, chosen = source.identity(), source.selection()
+@contextlib.contextmanager
+def _planned(run: Run, me: Shard, listing: Listing) -> Iterator[tuple[Opened, SharedPlan | None]]:
+    """The target with this shard's own lease, and the plan of all shards; None if there is nothing to do."""
+    volume = prepared(run)
+    with contextlib.ExitStack() as held:
+        inventory = held.enter_context(contextlib.closing(Inventory(volume, me.index)))
+        with Lease(volume, brief=True):
+            at = Opened(run, volume, inventory, held.enter_context(Lease(volume, name=me.lease)))
+            plan = _shared_plan(at, me, listing)
+        yield at, plan
+
+
+def _shared_plan(at: Opened, me: Shard, listing: Listing) -> SharedPlan | None:
+    """The published plan, or else a new one for all; None if there is nothing to do. With the lease held."""
+    run, volume, inventory = at.run, at.volume, at.inventory
     found = published(volume)
-    if found and fits(found, shard, identity, chosen):
+    if found and found.fits(me, run.source):
         return found
-    if shard.round and (inventory.complete() or {}).get("round") == shard.round:
-        return None  # this round is over, and what came to the source since is for the next
-    refuse_shards(volume, but=shard.lease)
+    if me.round and (inventory.complete() or {}).get("round") == me.round:
+        return None  # this round is over, and what has come to the source since is for the next
+    refuse_shards(volume, but=me.lease)
     volume.own_target()
-    header = header_of(source, listing.revision)
-    recovered = inventory.recover(header, lambda row: intact(volume, row))
+    header = run.header(listing)
+    recovered = at.recover(header)
     forget_plan(volume)
-    plan = make_plan(listing.entries, inventory.rows(), volume, selection(source, listing), source.sync)
-    if plan.nothing and not recovered and told_already(inventory, header):
-        if shard.round:
-            inventory.mark({**(inventory.complete() or {}), "round": shard.round})
+    plan = at.plan(listing.entries, run.selects(listing), run.source.sync)
+    if plan.nothing and not recovered and said_already(inventory, header):
+        if me.round:
+            inventory.mark({**(inventory.complete() or {}), "round": me.round})
         volume.sweep(set())
         return None
     preflight(volume, plan)
     inventory.begin(header)
     clear_way(plan, volume, inventory)
     inventory.close()
-    shared = make_shared(shard, identity, chosen, listing.revision, plan)
+    shared = make_shared(me, run.source, listing, plan)
     publish(shared, volume)
     return shared
 
 
 def refuse_shards(volume: Volume, but: str = "") -> None:
-    """Raise BusyError where a shard of another plan lives, and take away the leases of dead ones."""
+    """Raise BusyError if a shard of another plan is alive, and take away the leases of dead ones."""
     for name in volume.state_names("lease-*.json"):
         if name != but:
             with Lease(volume, name=name):
                 pass
 
 
-def _finish_shared(plan: SharedPlan, source: Source, volume: Volume, inventory: Inventory) -> None:
-    """Delete, and mark the load as complete, where all shards have ended and none has done so. With the lease held."""
+def _as_planned(run: Run, plan: SharedPlan, listing: Listing, client: Client) -> Listing:
+    """The listing at the revision of the plan, if the source has moved on since."""
+    moved_on = plan.revision and plan.revision != listing.revision and plan.server == listing.server
+    return run.supply.list(client, revision=plan.revision or "") if moved_on else listing
+
+
+def _part(at: Opened, plan: SharedPlan, me: Shard, listing: Listing) -> Plan:
+    """What is left to do of this shard's part."""
+    rows = at.inventory.resume(lambda row: intact(at.volume, row))
+    entries = readable(plan.of(me), plan, listing, str(at.run.source))
+    return at.plan(entries, lambda path: True, sync=False, rows=rows)
+
+
+def _finish_shared(at: Opened, plan: SharedPlan, report: Report, listing: Listing) -> None:
+    """Delete, and mark the load as complete, if all shards have ended and none has done so. With the lease held."""
+    volume, inventory = at.volume, at.inventory
     current, ended = published(volume), done(plan, volume)
     if current is None or current.id != plan.id or len(ended) < plan.count:
         return
     inventory.resume(lambda row: True)
-    for path in plan.delete:
-        delete(path, volume, inventory)
-    for path in plan.forget:
-        inventory.gone(path)
+    take_away(plan.delete, plan.forget, volume, inventory)
     inventory.sync()
-    sums = {name: sum(said["files"][name] for said in ended.values()) for name in ("loaded", "kept")}
-    files = {"total": plan.keep + len(plan.load), "loaded": sums["loaded"], "kept": plan.keep + sums["kept"]}
-    moved = sum(said["bytes"]["moved"] for said in ended.values())
-    total = plan.keep_bytes + sum(max(0, entry.size) for entry in plan.load)
-    report = Report(source.type, str(source), "", plan.revision)
-    report.files, report.bytes = {**files, "deleted": len(plan.delete)}, {"total": total, "moved": moved}
-    marker = {**marker_of(report), "round": plan.round}
-    inventory.finish(replace(header_of(source, plan.revision), finished=now()), marker)
+    by_shards = reduce(add, (said.files for said in ended.values()))
+    moved = sum(said.bytes.moved for said in ended.values())
+    files = Files(plan.keep + len(plan.load), by_shards.loaded, plan.keep + by_shards.kept, len(plan.delete))
+    size = plan.keep_bytes + sum(max(0, entry.size) for entry in plan.load)
+    header = replace(at.run.header(listing), revision=plan.revision)
+    at.finish(header, replace(report, files=files, bytes=Bytes(size, moved)), plan.round)
     forget_plan(volume)
-    volume.sweep(set())

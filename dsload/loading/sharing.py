@@ -7,54 +7,21 @@ The last shard to end deletes, merges the journals of all and writes the marker.
 """
 
 import json
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dsload.errors import ChangedError, UsageError
+from dsload.errors import ChangedError
 from dsload.listing import Checksum, Entry, Listing
 from dsload.loading.plan import Plan
+from dsload.loading.settings import Shard
+from dsload.loading.supply import agree, read_from
+from dsload.report import Bytes, Files, Report
+from dsload.source import Source
 from dsload.target.volume import Volume
 
 PLAN = "shards.jsonl"
-_SHARD = re.compile(r"(\d+)/(\d+)")
-_MOST = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Which part of a load this process does.
-
-    Args:
-        index: from 0.
-        count: of all.
-        round: tells loads of the same source from each other, such as the name of a Job; "" where nothing does.
-    """
-
-    index: int
-    count: int
-    round: str = ""
-
-    @property
-    def lease(self) -> str:
-        """The name of its own lease."""
-        return f"lease-{self.index}.json"
-
-    @property
-    def done(self) -> str:
-        """The name of what says that it has ended."""
-        return f"shard-{self.index}.json"
-
-
-def parse_shard(text: str, round: str = "") -> Shard:
-    """Read `I/N`, I from 0. Raises UsageError."""
-    match = _SHARD.fullmatch(text)
-    if not match or not int(match[1]) < int(match[2]) <= _MOST:
-        fix = f"the first of four is 0/4; {_MOST:,} at most"
-        raise UsageError("reading", f"--shard {text!r}", "it is not of the form I/N with I below N", fix)
-    return Shard(int(match[1]), int(match[2]), round)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +33,10 @@ class SharedPlan:
         identity, selection: of the source.
         count, round: of the shards.
         revision: that was listed.
+        server: that listed it.
         load: the entries to load, without readers.
         delete, forget: what the last shard does at the end.
-        keep, keep_bytes: what is there already.
+        keep, keep_bytes: what the target holds already.
     """
 
     id: str
@@ -77,6 +45,7 @@ class SharedPlan:
     count: int
     round: str
     revision: str | None
+    server: str
     load: list[Entry] = field(repr=False)
     delete: list[str] = field(repr=False)
     forget: list[str] = field(repr=False)
@@ -86,6 +55,11 @@ class SharedPlan:
     def of(self, shard: Shard) -> list[Entry]:
         """The entries that a shard loads."""
         return assign(self.load, shard.count)[shard.index]
+
+    def fits(self, shard: Shard, source: Source) -> bool:
+        """Whether a plan that was found belongs to this load."""
+        mine = (source.identity(), source.selection(), shard.count, shard.round)
+        return (self.identity, self.selection, self.count, self.round) == mine
 
 
 def assign(entries: Sequence[Entry], count: int) -> list[list[Entry]]:
@@ -99,11 +73,11 @@ def assign(entries: Sequence[Entry], count: int) -> list[list[Entry]]:
     return parts
 
 
-def make_shared(shard: Shard, identity: str, selection: str, revision: str | None, plan: Plan) -> SharedPlan:
+def make_shared(shard: Shard, source: Source, listing: Listing, plan: Plan) -> SharedPlan:
     """The plan that all shards share. What has to go first, and what is only stamped, is done when it is published."""
     return SharedPlan(
-        secrets.token_hex(8), identity, selection, shard.count, shard.round, revision,
-        plan.load, plan.delete, plan.forget, plan.keep, plan.keep_bytes,
+        secrets.token_hex(8), source.identity(), source.selection(), shard.count, shard.round, listing.revision,
+        listing.server, plan.load, plan.delete, plan.forget, plan.keep, plan.keep_bytes,
     )  # fmt: skip
 
 
@@ -115,7 +89,7 @@ def publish(plan: SharedPlan, volume: Volume) -> None:
 
 
 def _lines(plan: SharedPlan) -> Iterator[dict[str, Any]]:
-    names = ("id", "identity", "selection", "count", "round", "revision", "keep", "keep_bytes")
+    names = ("id", "identity", "selection", "count", "round", "revision", "server", "keep", "keep_bytes")
     yield {name: getattr(plan, name) for name in names}
     for entry in plan.load:
         row: dict[str, Any] = {"load": entry.path, "size": entry.size, "version": entry.version}
@@ -132,7 +106,7 @@ def _lines(plan: SharedPlan) -> Iterator[dict[str, Any]]:
 
 
 def published(volume: Volume) -> SharedPlan | None:
-    """The plan that is there, None where there is none that can be read."""
+    """The plan that was published, None if none can be read."""
     lines = volume.read_state(PLAN)
     try:
         plan = SharedPlan(**json.loads(next(lines, b"")), load=[], delete=[], forget=[])
@@ -162,44 +136,59 @@ class _NoReader:
         raise AssertionError(f"{entry.path} has no reader")
 
 
-def fits(plan: SharedPlan, shard: Shard, identity: str, selection: str) -> bool:
-    """Whether a plan that was found is of this load."""
-    return (plan.identity, plan.selection, plan.count, plan.round) == (identity, selection, shard.count, shard.round)
-
-
-def readable(entries: Iterable[Entry], listing: Listing, where: str) -> list[Entry]:
+def readable(entries: Iterable[Entry], plan: SharedPlan, listing: Listing, where: str) -> list[Entry]:
     """Entries of a plan with the readers that this process has for them.
 
+    Args:
+        entries: of the plan.
+        plan: that they belong to.
+        listing: this process's own, perhaps by another server than the plan's.
+        where: the source, for messages.
+
     Raises:
-        ChangedError: one of them is gone or other at the source since the plan was made.
+        ChangedError: one of them is gone from the source, or has changed, since the plan was made.
     """
     mine = {entry.path: entry for entry in listing.entries}
+    same = _same if plan.server == listing.server else agree
     found = []
     for entry in entries:
         own = mine.get(entry.path)
-        if own is None or (own.size, own.version, own.symlink) != (entry.size, entry.version, entry.symlink):
-            why = "it is gone or other since the shards' plan was made"
+        if own is None or not same(entry, own):
+            why = "it is gone or has changed since the shards' plan was made"
             raise ChangedError("taking the plan for", f"{entry.path} from {where}", why, "start a new round")
-        found.append(replace(entry, reader=own.reader, key=own.key))
+        found.append(read_from(own, entry))
     return found
 
 
-def say_done(plan: SharedPlan, shard: Shard, figures: dict[str, Any], volume: Volume) -> None:
+def _same(planned: Entry, own: Entry) -> bool:
+    return (own.size, own.version, own.symlink) == (planned.size, planned.version, planned.symlink)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a shard that has ended says of itself."""
+
+    files: Files
+    bytes: Bytes
+
+
+def say_done(plan: SharedPlan, shard: Shard, report: Report, volume: Volume) -> None:
     """Say that a shard has ended, and what it did."""
+    said = {"plan": plan.id, "files": asdict(report.files), "bytes": asdict(report.bytes)}
     with volume.replace_state(shard.done) as fd, open(fd, "wb", closefd=False) as out:
-        out.write(json.dumps({"plan": plan.id, **figures}).encode() + b"\n")
+        out.write(json.dumps(said).encode() + b"\n")
 
 
-def done(plan: SharedPlan, volume: Volume) -> dict[int, dict[str, Any]]:
+def done(plan: SharedPlan, volume: Volume) -> dict[int, Done]:
     """What the shards that have ended say of themselves, by index."""
     found = {}
     for index in range(plan.count):
         try:
             said = json.loads(b"".join(volume.read_state(Shard(index, plan.count).done)))
-        except ValueError:
+            if said["plan"] == plan.id:
+                found[index] = Done(Files(**said["files"]), Bytes(**said["bytes"]))
+        except (ValueError, TypeError, KeyError):
             continue
-        if isinstance(said, dict) and said.get("plan") == plan.id:
-            found[index] = said
     return found
 
 

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from dsload.errors import BusyError, UnsafePathError
+from dsload.errors import UnsafePathError
 from dsload.listing import Checksum, Prepares
 from dsload.loading.plan import Plan, check_free
-from dsload.report import Progress, Report
+from dsload.report import Bytes, Files, Progress, Report
 from dsload.source import Source
 from dsload.target.inventory import Header, Inventory, Row
-from dsload.target.lease import Lease
 from dsload.target.volume import Volume
 from dsload.transfer.checksum import of_file
 from dsload.transfer.engine import Transfer
@@ -23,8 +23,8 @@ def header_of(source: Source, revision: str | None) -> Header:
     return Header(str(source), source.type, source.identity(), revision, source.selection(), started=now())
 
 
-def told_already(inventory: Inventory, header: Header) -> bool:
-    """Whether the inventory says of this load, which changes nothing, all that it would say of it."""
+def said_already(inventory: Inventory, header: Header) -> bool:
+    """Whether the inventory says all that it would say of this load, which changes nothing."""
     before = inventory.header()
     same = before and (before.revision, before.selection) == (header.revision, header.selection)
     return bool(same and inventory.complete())
@@ -44,13 +44,6 @@ def preflight(volume: Volume, plan: Plan) -> None:
     )
 
 
-def prepare(plan: Plan) -> None:
-    """Tell the readers that want to know it what they will be asked for."""
-    for reader in {id(entry.reader): entry.reader for entry in plan.load}.values():
-        if isinstance(reader, Prepares):
-            reader.prepare([entry for entry in plan.load if entry.reader is reader])
-
-
 def _missing_folders(volume: Volume, plan: Plan) -> int:
     """How many directories are to be made."""
     folders: set[str] = set()
@@ -66,22 +59,26 @@ def _missing_folders(volume: Volume, plan: Plan) -> int:
     return len(missing)
 
 
-def carry_out(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:
-    """Bring what a plan says, and then delete what it says."""
+def prepare(plan: Plan) -> None:
+    """Let the readers that want to know it know what they will be asked for."""
+    for reader in {id(entry.reader): entry.reader for entry in plan.load}.values():
+        if isinstance(reader, Prepares):
+            reader.prepare([entry for entry in plan.load if entry.reader is reader])
+
+
+def bring(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:
+    """Bring what a plan says, then delete what it says, and sync."""
     transfer.progress.expect(len(plan.load), plan.bytes_to_load)
     clear_way(plan, volume, inventory)
     if plan.load:
         transfer.run(plan.load, watch)
-    for path in plan.delete:
-        delete(path, volume, inventory)
-    for path in plan.forget:
-        inventory.gone(path)
+    take_away(plan.delete, plan.forget, volume, inventory)
+    inventory.sync()
 
 
 def clear_way(plan: Plan, volume: Volume, inventory: Inventory) -> None:
-    """What comes before the first byte: deletions of what stands in the way, and what is there already."""
-    for path in plan.delete_first:
-        delete(path, volume, inventory)
+    """What comes before the first byte: deletions of what stands in the way, and what exists already."""
+    take_away(plan.delete_first, [], volume, inventory)
     for entry in plan.blocked:
         check_free(entry, volume)
     for entry in plan.stamp:
@@ -90,21 +87,17 @@ def clear_way(plan: Plan, volume: Volume, inventory: Inventory) -> None:
         inventory.append(row)
 
 
-def delete(path: str, volume: Volume, inventory: Inventory) -> None:
-    """Delete a file that an earlier load put there."""
-    volume.remove(path)
-    inventory.gone(path)
-
-
-def watching(watch: Callable[[], None], lease: Lease, volume: Volume) -> None:
-    """Look on as the caller does; raises BusyError where the lease is lost."""
-    watch()
-    if lease.lost.is_set():
-        raise BusyError("keeping the lease of", str(volume.path), "another load has taken it over")
+def take_away(delete: list[str], forget: list[str], volume: Volume, inventory: Inventory) -> None:
+    """Delete files that an earlier load put there, and forget those that somebody has changed since."""
+    for path in delete:
+        volume.remove(path)
+        inventory.gone(path)
+    for path in forget:
+        inventory.gone(path)
 
 
 def intact(volume: Volume, row: Row) -> bool:
-    """Whether a file that was not synced when its load was killed has the content that its row says."""
+    """Whether a file that was not synced when its load was killed has the content that its row states."""
     if row.directory or row.symlink is not None:
         return True
     try:
@@ -124,22 +117,16 @@ def intact(volume: Volume, row: Row) -> bool:
         os.close(fd)
 
 
-def fill(report: Report, plan: Plan, progress: Progress, loaded: int) -> Report:
-    """Write into a report what a plan came to."""
-    deleted = len(plan.delete) + len(plan.delete_first)
-    report.files = {
-        "total": plan.keep + len(plan.load),
-        "loaded": loaded,
-        "kept": plan.keep,
-        "deleted": deleted,
-    }
-    report.bytes = {
-        "total": plan.keep_bytes + max(plan.bytes_to_load, progress.bytes_total),
-        "moved": progress.moved,
-        "resumed": progress.resumed,
-    }
-    report.retries, report.unverified = progress.retries, progress.unverified
-    return report
+def filled(report: Report, plan: Plan, progress: Progress) -> Report:
+    """A report with what a plan came to."""
+    size = plan.keep_bytes + max(plan.bytes_to_load, progress.bytes_total)
+    return replace(
+        report,
+        files=Files(plan.keep + len(plan.load), len(plan.load), plan.keep, len(plan.delete) + len(plan.delete_first)),
+        bytes=Bytes(size, progress.moved, progress.resumed),
+        retries=progress.retries,
+        unverified=progress.unverified,
+    )
 
 
 def marker_of(report: Report) -> dict[str, object]:
@@ -148,8 +135,8 @@ def marker_of(report: Report) -> dict[str, object]:
         "source": report.source,
         "revision": report.revision,
         "finished": now(),
-        "files": report.files,
-        "bytes": report.bytes,
+        "files": asdict(report.files),
+        "bytes": asdict(report.bytes),
     }
 
 

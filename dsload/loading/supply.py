@@ -1,82 +1,127 @@
-"""Who serves a source: its own server, and where that cannot be reached, the fallback that it names."""
+"""Who serves a source: its own server and, if that cannot be reached, the fallback that the source names."""
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from dsload.errors import IntegrityError, NotFoundError, UnreachableError
+from dsload.errors import ChangedError, IntegrityError, NotFoundError, UnreachableError
 from dsload.fetchers.base import Context, Fetcher, Held
 from dsload.listing import Entry, Listing
-from dsload.registry import find
 from dsload.secrets import Secrets
 from dsload.source import Source
 from dsload.transfer.client import Client, Network
 
 log = logging.getLogger(__name__)
 
-SHORT_BUDGET = 60.0  # seconds without progress that a server is given where there is another
+T = TypeVar("T")
+
+ROUNDS = 3  # how often a source is listed if it changes while it is read
+SHORT_BUDGET = 60.0  # seconds without progress before a server gives way to its fallback
 _NAMED = 3  # files that a message names
 
 
+@dataclass(slots=True)
 class Supply:
-    """A source, and who is asked for it now.
+    """A source, and who serves it now.
 
     Args:
         source: what to load, with its fallback if it has one.
+        secrets: the source's own; they are not for its fallback.
+        network: how to reach servers.
+        retrying: is given the reason of each retry.
+        watch: is called several times a second while a server is waited for; may raise to stop.
 
     Attributes:
         asked: the source, or its fallback.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._source = self.asked = source
-        self._listed: Listing | None = None
+    source: Source
+    secrets: Secrets = field(default_factory=Secrets)
+    network: Network = field(default_factory=Network)
+    retrying: Callable[[str], None] = lambda reason: None
+    watch: Callable[[], None] = lambda: None
+    asked: Source = field(init=False)
+    _listed: Listing | None = field(init=False, default=None)
 
-    def network(self, network: Network) -> Network:
-        """The settings to reach the one who is asked: little patience where there is another."""
-        if self.asked.fallback is None:
-            return network
-        return replace(network, retry_budget=min(network.retry_budget, SHORT_BUDGET))
+    def __post_init__(self) -> None:
+        self.asked = self.source
 
-    def list(self, secrets: Secrets, client: Client, held: Callable[[], Held | None] = lambda: None) -> Listing:
-        """The listing of the one who is asked. The source's own secrets are not for its fallback.
+    def serve(self, way: Callable[[Client], T]) -> T:
+        """What a way of using the source comes to.
+
+        The way starts over from the fallback if the server cannot be reached, and lists again if the source changes.
 
         Args:
-            secrets: the source's own.
+            way: lists the source by a client, and goes on from there.
+
+        Raises:
+            UnreachableError: nobody can be reached.
+            ChangedError: the source has changed ROUNDS times.
+        """
+        changes = 0
+        while True:
+            with Client(self._patience(), self.retrying) as client:
+                try:
+                    return way(client)
+                except ChangedError as error:
+                    changes += 1
+                    if changes == ROUNDS:
+                        raise
+                    log.warning("%s: %s; listing it again", error.where, error.why)
+                except UnreachableError as error:
+                    self._turn(error)
+
+    def _patience(self) -> Network:
+        """The settings to reach the one that is asked: little patience if there is another."""
+        if self.asked.fallback is None:
+            return self.network
+        return replace(self.network, retry_budget=min(self.network.retry_budget, SHORT_BUDGET))
+
+    def _turn(self, error: UnreachableError) -> None:
+        """Ask the fallback from now on. Raises the error if there is none."""
+        if self.asked.fallback is None:
+            raise error
+        log.warning("%s: %s; using the fallback %s", error.where, error.why, self.asked.fallback)
+        self.asked = self.asked.fallback
+
+    def list(self, client: Client, held: Callable[[], Held | None] = lambda: None, revision: str = "") -> Listing:
+        """The listing of the one that is asked.
+
+        Args:
             client: to ask by.
             held: as of Context.
+            revision: to list, instead of the one that the source names.
 
         Raises:
             NotFoundError: it is empty, or an include pattern matches nothing.
-            IntegrityError: the fallback has other content than the source had listed before.
+            IntegrityError: the fallback has different content from what the source had listed before.
         """
-        asked, own = self.asked, self.asked is self._source
-        others = Context(Secrets(ca_crt=secrets.ca_crt), client)
-        fetcher = _fetcher(asked, Context(secrets, client, held) if own else others)
+        asked, own = self.asked, self.asked is self.source
+        others = Context(Secrets(ca_crt=self.secrets.ca_crt), client)
+        context = Context(self.secrets, client, held) if own else others
+        fetcher = _fetcher(asked.at(revision) if revision else asked, context)
         if asked.fallback:
             _fetcher(asked.fallback, others)  # what is wrong with it is refused now, not when it is needed
         listing = fetcher.list()
-        if not listing.entries:
-            raise NotFoundError("listing", str(asked), "there is nothing in it", "check the path")
-        if missing := asked.filter.unmatched(entry.path for entry in listing.entries):
-            why = f"nothing matches include {', '.join(map(repr, missing))}"
-            raise NotFoundError("listing", str(asked), why, "`dsload ls` shows what is there")
-        if own:
+        _check(asked, listing)
+        if own and not revision:
             self._listed = listing
-        elif self._listed:
+        elif not own and self._listed:
             return served_by(self._listed, listing, selection(asked, self._listed), str(asked))
         return listing
 
-    def turn(self, error: UnreachableError) -> None:
-        """Ask the fallback from now on. Raises the error where there is none."""
-        if self.asked.fallback is None:
-            raise error
-        log.warning("%s: %s; going on from the fallback %s", error.where, error.why, self.asked.fallback)
-        self.asked = self.asked.fallback
+
+def _check(source: Source, listing: Listing) -> None:
+    if not listing.entries:
+        raise NotFoundError("listing", str(source), "it is empty", "check the path")
+    if missing := source.filter.unmatched(entry.path for entry in listing.entries):
+        why = f"nothing matches include {', '.join(map(repr, missing))}"
+        raise NotFoundError("listing", str(source), why, "`dsload ls` shows what it holds")
 
 
 def _fetcher(source: Source, context: Context) -> Fetcher:
-    return find(source.type, source.uri).load()(source, context)
+    return source.spec.load()(source, context)
 
 
 def selection(source: Source, listing: Listing) -> Callable[[str], bool]:
@@ -99,20 +144,23 @@ def served_by(first: Listing, second: Listing, select: Callable[[str], bool], wh
     """
     theirs = {entry.path: entry for entry in second.entries}
     chosen = [entry for entry in first.entries if select(entry.path)]
-    if wrong := [entry.path for entry in chosen if not _agree(entry, theirs.get(entry.path))]:
+    if wrong := [entry.path for entry in chosen if not agree(entry, theirs.get(entry.path))]:
         names = ", ".join(wrong[:_NAMED]) + (", …" if len(wrong) > _NAMED else "")
-        why = f"{len(wrong):,} of {len(chosen):,} files are missing or other than {first.server} lists them: {names}"
+        are = "is" if len(wrong) == 1 else "are"
+        why = f"{len(wrong):,} of {len(chosen):,} files {are} missing or not as {first.server} lists them: {names}"
         raise IntegrityError("listing", where, why, "exclude them, or name a fallback that holds the same")
-    entries = [_read_from(theirs.get(entry.path), entry) for entry in first.entries]
+    entries = [read_from(theirs.get(entry.path), entry) for entry in first.entries]
     return replace(first, entries=entries, server=second.server)
 
 
-def _agree(mine: Entry, other: Entry | None) -> bool:
+def agree(mine: Entry, other: Entry | None) -> bool:
+    """Whether two servers list the same content: of one size, and of one hash if both state one of a kind."""
     if other is None or mine.size != other.size:
         return False
     both = mine.checksum and other.checksum and mine.checksum.algorithm == other.checksum.algorithm
     return not both or mine.checksum == other.checksum
 
 
-def _read_from(other: Entry | None, mine: Entry) -> Entry:
-    return replace(mine, reader=other.reader, key=other.key or other.path) if other else mine
+def read_from(other: Entry | None, mine: Entry) -> Entry:
+    """An entry as it is, with its bytes from where another server's entry has them."""
+    return replace(mine, reader=other.reader, key=other.key) if other else mine

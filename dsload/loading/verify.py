@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,12 +20,12 @@ _WINDOW = 1000  # rows under way at a time
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one file of the inventory is.
+    """What became of one file of the inventory.
 
     Args:
         path: relative to the target.
         size: bytes that were read.
-        problem: what is wrong, "" where nothing is.
+        problem: what is wrong, "" if nothing is.
     """
 
     path: str
@@ -33,30 +33,55 @@ class Verdict:
     problem: str = ""
 
 
-def verify(path: Path) -> tuple[bool, Iterator[Verdict]]:
-    """Check every file that loads have put into a target.
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What verify() found.
+
+    Args:
+        target: the path as it was given.
+        complete: whether the last load ended.
+        files: how many were checked.
+        bytes: how many were hashed.
+        wrong: the files that differ or are missing.
+    """
+
+    target: str
+    complete: bool
+    files: int
+    bytes: int
+    wrong: tuple[Verdict, ...] = ()
+
+
+def verify(path: str | Path, found: Callable[[Verdict], None] = lambda verdict: None) -> Verification:
+    """Hash every file that loads have put into a target, and compare it with the inventory.
 
     Args:
         path: the target, with its `.dsload`.
-
-    Returns:
-        whether the last load ended, and a verdict for each file, as they are read.
+        found: is given each wrong file as soon as it is found.
 
     Raises:
-        NotFoundError: there is no inventory.
+        NotFoundError: the target has no inventory.
     """
-    if not path.is_dir():
-        raise NotFoundError("verifying", str(path), "there is no such directory", "check the path")
-    volume = Volume.open(path, "/", Ownership(os.geteuid(), os.getegid()), create=False)
+    if not os.path.isdir(path):
+        raise NotFoundError("verifying", str(path), "this directory does not exist", "check the path")
+    volume = Volume.open(Path(path), "/", Ownership(os.geteuid(), os.getegid()), create=False)
     inventory = Inventory(volume)
     if inventory.header() is None:
-        raise NotFoundError("verifying", str(path), "it has no inventory: dsload loaded nothing here", "check the path")
-    return inventory.complete() is not None, chain(_broken(inventory), _verdicts(volume, inventory.merged()))
+        why = "it has no inventory: dsload has loaded nothing here"
+        raise NotFoundError("verifying", str(path), why, "check the path")
+    files = size = 0
+    wrong = []
+    for verdict in chain(_broken(inventory), _verdicts(volume, inventory.merged())):
+        files, size = files + 1, size + verdict.size
+        if verdict.problem:
+            wrong.append(verdict)
+            found(verdict)
+    return Verification(str(path), inventory.complete() is not None, files, size, tuple(wrong))
 
 
 def _broken(inventory: Inventory) -> Iterator[Verdict]:
     if count := inventory.broken():
-        problem = f"damaged: {count:,} of its lines cannot be read, and the files that they are of are not checked"
+        problem = f"damaged: {count:,} of its lines cannot be read, and the files in them are not checked"
         yield Verdict(f"{STATE}/{INVENTORY}", problem=problem)
 
 
@@ -92,12 +117,12 @@ def _check_content(volume: Volume, row: Row) -> Verdict:
     try:
         size = os.fstat(fd).st_size
         if size != row.size:
-            return Verdict(row.path, problem=f"differs: {size:,} bytes where {row.size:,} were loaded")
+            return Verdict(row.path, problem=f"differs: it has {size:,} bytes, {row.size:,} were loaded")
         if not row.checksum:
             return Verdict(row.path)
         actual = of_file(fd, size, Checksum.parse(row.checksum))
         if str(actual) != row.checksum:
-            return Verdict(row.path, size, f"differs: {actual} where {row.checksum} was loaded")
+            return Verdict(row.path, size, f"differs: it has {actual}, {row.checksum} was loaded")
         return Verdict(row.path, size)
     finally:
         os.close(fd)

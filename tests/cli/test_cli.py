@@ -758,7 +758,7 @@ def test_verify(source: str, root: Path) -> None:
     (root / "t/of somebody else").write_bytes(b"")
     done = run("verify", root / "t")
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"{root / 't'}: 4 files are as they were loaded, 261 B hashed\n"
+    assert done.out == f"{root / 't'}: 4 files are as loaded, 261 B hashed\n"
     done = run("verify", root / "t", "--output", "json")
     assert done.json == {"target": str(root / "t"), "complete": True, "files": 4, "bytes": 261, "wrong": []}
 
@@ -774,9 +774,9 @@ def test_verify_names_what_differs_or_is_missing(source: str, root: Path, tmp_pa
     done = run("verify", target)
     assert done.code == 5
     assert [line.partition(":")[0] for line in done.out.splitlines()] == ["a.txt", "empty", "sub/b.bin", "sub/deep/c"]
-    assert "a.txt: differs: sha256:" in done.out
+    assert "a.txt: differs: it has sha256:" in done.out
     assert "empty: missing" in done.out
-    assert "sub/b.bin: differs: 5 bytes where 256 were loaded" in done.out
+    assert "sub/b.bin: differs: it has 5 bytes, 256 were loaded" in done.out
     assert "sub/deep/c: no longer a file" in done.out
     assert len(done.errors) == 1
     assert "4 of 4 files differ or are missing: a.txt, empty, sub/b.bin, …; load it again" in done.errors[0]
@@ -796,10 +796,10 @@ def test_verify_tells_of_a_damaged_inventory(source: str, root: Path) -> None:
 
 
 def test_verify_of_what_was_never_loaded(tmp_path: Path) -> None:
-    failed(run("verify", tmp_path / "none"), 4, "there is no such directory")
-    failed(run("verify", tmp_path), 4, "it has no inventory: dsload loaded nothing here")
+    failed(run("verify", tmp_path / "none"), 4, "this directory does not exist")
+    failed(run("verify", tmp_path), 4, "it has no inventory: dsload has loaded nothing here")
     (tmp_path / "file").write_bytes(b"")
-    failed(run("verify", tmp_path / "file"), 4, "there is no such directory")
+    failed(run("verify", tmp_path / "file"), 4, "this directory does not exist")
 
 
 def test_sources() -> None:

@@ -9,6 +9,7 @@ class TestConda(BuilderContract):
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -16,6 +17,7 @@ import pytest
 
 from dsload import Network, Ownership, Report, Settings, Source, Target, load
 from dsload.errors import DsloadError
+from dsload.report import Files
 from tests.command import Result
 from tests.contract import inside
 from tests.contract.places import NO_SECRETS
@@ -75,15 +77,15 @@ class BuilderContract:
         assert list(root.iterdir()) == []
         sizes = sum(row["size"] for row in run(site, "ls", "--output", "json").json["entries"])
         assert report.dry_run
-        assert report.files == {"total": len(site.parts), "loaded": len(site.parts), "kept": 0, "deleted": 0}
-        assert (report.bytes["total"], report.bytes["moved"]) == (sizes, sizes)
+        assert report.files == Files(len(site.parts), len(site.parts), 0, 0)
+        assert (report.bytes.total, report.bytes.moved) == (sizes, sizes)
         assert report.target == str(root / site.place)
         make(site, root)
         before = everything(root)
         again = make(site, root, dry_run=True)
-        assert (again.files["loaded"], again.bytes["moved"]) == (0, 0)
+        assert (again.files.loaded, again.bytes.moved) == (0, 0)
         site.change()
-        assert make(site, root, dry_run=True).files["loaded"] > 0
+        assert make(site, root, dry_run=True).files.loaded > 0
         assert everything(root) == before
 
     # Building
@@ -93,9 +95,9 @@ class BuilderContract:
         files = [path for path in walk(tree) if path.is_symlink() or path.is_file()]
         size = sum(path.stat().st_size for path in files if not path.is_symlink())
         assert (report.type, report.source, report.target) == (self.type, site.uri, str(tree))
-        assert report.files == {"total": len(files), "loaded": len(files), "kept": 0, "deleted": 0}
-        assert report.bytes["total"] == size
-        assert report.bytes["moved"] == sum(row["size"] for row in run(site, "ls", "--output", "json").json["entries"])
+        assert report.files == Files(len(files), len(files), 0, 0)
+        assert report.bytes.total == size
+        assert report.bytes.moved == sum(row["size"] for row in run(site, "ls", "--output", "json").json["entries"])
         assert report.built["prefix"]
         assert report.built == {"prefix": report.built["prefix"], **beside(tree)}
         assert len(report.built) > 1
@@ -108,8 +110,8 @@ class BuilderContract:
         assert wrong_owners(root / site.place, mode, folder_mode) == {}
         before = marks(root / site.place)
         again = make(site, root, Ownership(UID, GID, 0o600))
-        assert (again.files["loaded"], again.files["kept"]) == (0, report.files["total"])
-        assert again.bytes.get("moved") == 0
+        assert (again.files.loaded, again.files.kept) == (0, report.files.total)
+        assert again.bytes.moved == 0
         assert wrong_owners(root / site.place, 0o600, 0o700) == {}
         assert marks(root / site.place) == before  # stamped, not built once more
         assert run(site, "verify", root / site.place).code == 0
@@ -129,8 +131,8 @@ class BuilderContract:
         again = make(site, root)
         assert changes(folder) == before
         assert set(everything(root)) == names
-        assert again.files == {"total": first.files["total"], "loaded": 0, "kept": first.files["total"], "deleted": 0}
-        assert again.bytes == {**first.bytes, "moved": 0}
+        assert again.files == Files(first.files.total, 0, first.files.total, 0)
+        assert again.bytes == replace(first.bytes, moved=0)
         assert (again.revision, again.built) == (first.revision, first.built)
 
     def test_what_has_changed_at_the_source_is_built(self, site: Site, root: Path) -> None:
@@ -139,7 +141,7 @@ class BuilderContract:
         site.change()
         report = make(site, root)
         assert report.revision != first.revision
-        assert report.files["loaded"] == report.files["total"]
+        assert report.files.loaded == report.files.total
         assert everything(tree) != before
         assert run(site, "verify", tree).code == 0
         assert leftovers(tree) == []
@@ -167,7 +169,7 @@ class BuilderContract:
             case "whole tree":
                 tree.rename(root / "away")
         report = make(site, root)
-        assert report.files["loaded"] == report.files["total"]
+        assert report.files.loaded == report.files.total
         assert plain(tree) == before
         assert run(site, "verify", tree).code == 0
 
@@ -211,7 +213,7 @@ class BuilderContract:
         report, tree = make(site, root), root / site.place
         sound = run(site, "verify", tree)
         assert (sound.code, sound.err) == (0, "")
-        assert f"{report.files['total']:,} files" in sound.out
+        assert f"{report.files.total:,} files" in sound.out
         damaged, gone, link = *files_of(tree)[:2], next(path for path in walk(tree) if path.is_symlink())
         content = damaged.read_bytes()
         damaged.write_bytes(bytes([content[0] ^ 1]) + content[1:])

@@ -20,7 +20,7 @@ import pytest
 
 from dsload import Network, Ownership, Report, Settings, Source, Target, load, read_secrets
 from dsload.errors import InterruptedLoad, NotFoundError
-from dsload.report import Progress
+from dsload.report import Files, Progress
 from tests.contract import inside
 from tests.servers.process import wait_until
 
@@ -89,15 +89,15 @@ class SourceContract:
         report = bring(place, root)
         assert read_tree(root / "set") == tree
         assert report.type == self.type
-        assert report.files == {"total": len(tree), "loaded": len(tree), "kept": 0, "deleted": 0}
-        assert report.bytes["total"] == report.bytes["moved"] == sum(map(len, tree.values()))
+        assert report.files == Files(len(tree), len(tree), 0, 0)
+        assert report.bytes.total == report.bytes.moved == sum(map(len, tree.values()))
 
     def test_a_large_file_among_small_ones(self, place: Place, root: Path) -> None:
         tree = {"model.bin": noise(17 * MIB + 3), "just.bin": noise(MIB), "over.bin": noise(MIB + 1), "s": b"small"}
         fill(place, tree)
         report = bring(place, root)
         assert read_tree(root / "set") == tree
-        assert report.bytes["moved"] == sum(map(len, tree.values()))
+        assert report.bytes.moved == sum(map(len, tree.values()))
 
     def test_an_empty_folder(self, place: Place, root: Path) -> None:
         fill(place, {"full/a": b"a"})
@@ -105,14 +105,14 @@ class SourceContract:
         bring(place, root)
         empty: Tree = {"void/inner/": None} if self.has_empty_folders else {}
         assert read_tree(root / "set") == {"full/a": b"a", **empty}
-        assert bring(place, root).files["loaded"] == 0
+        assert bring(place, root).files.loaded == 0
 
     def test_one_file_by_its_uri(self, place: Place, root: Path) -> None:
         fill(place, {"sub/one file.bin": b"one", "sub/other": b"other"})
         report = bring(place, root, uri=self.at(place, "sub/one file.bin"))
         assert read_tree(root / "set") == {"one file.bin": b"one"}
-        assert report.files["total"] == 1
-        assert bring(place, root, uri=self.at(place, "sub/one file.bin")).bytes["moved"] == 0
+        assert report.files.total == 1
+        assert bring(place, root, uri=self.at(place, "sub/one file.bin")).bytes.moved == 0
 
     def test_a_missing_path(self, place: Place, root: Path) -> None:
         fill(place, {"a": b"a"})
@@ -129,8 +129,8 @@ class SourceContract:
         bring(place, root)
         before = looks(root)
         report = bring(place, root)
-        assert report.files == {"total": 3, "loaded": 0, "kept": 3, "deleted": 0}
-        assert report.bytes["moved"] == 0
+        assert report.files == Files(3, 0, 3, 0)
+        assert report.bytes.moved == 0
         assert looks(root) == before
 
     def test_one_changed_one_removed_one_added(self, place: Place, root: Path) -> None:
@@ -142,16 +142,16 @@ class SourceContract:
         report = bring(place, root)
         tree = {"same": b"same", "changed": b"new", "longer": b"longer", "sub/added": b"added"}
         assert read_tree(root / "set") == {**tree, "mine": b"not dsload's"}
-        assert report.files == {"total": 4, "loaded": 3, "kept": 1, "deleted": 1}
-        assert report.bytes["moved"] == len("new" + "longer" + "added")
+        assert report.files == Files(4, 3, 1, 1)
+        assert report.bytes.moved == len("new" + "longer" + "added")
 
     def test_copy_deletes_nothing(self, place: Place, root: Path) -> None:
         fill(place, {"a": b"a", "b": b"b"})
         bring(place, root)
         place.remove("b")
-        assert bring(place, root, syncMode="copy").files["deleted"] == 0
+        assert bring(place, root, syncMode="copy").files.deleted == 0
         assert read_tree(root / "set") == {"a": b"a", "b": b"b"}
-        assert bring(place, root).files["deleted"] == 1
+        assert bring(place, root).files.deleted == 1
         assert read_tree(root / "set") == {"a": b"a"}
 
     def test_a_file_becomes_a_folder_and_the_other_way_round(self, place: Place, root: Path) -> None:
@@ -171,8 +171,8 @@ class SourceContract:
         assert read_tree(root / "set") == {}
         report = bring(place, root)
         assert read_tree(root / "set") == tree
-        assert report.bytes["resumed"] >= 8 * MIB
-        assert report.bytes["resumed"] + report.bytes["moved"] == 30 * MIB
+        assert report.bytes.resumed >= 8 * MIB
+        assert report.bytes.resumed + report.bytes.moved == 30 * MIB
 
     # Selections
 
@@ -192,7 +192,7 @@ class SourceContract:
         fill(place, {name: name.encode() for name in names})
         report = bring(place, root, include=include, exclude=exclude)
         assert read_tree(root / "set") == {name: name.encode() for name in expected}
-        assert report.files["total"] == len(expected)
+        assert report.files.total == len(expected)
 
     def test_an_include_that_matches_nothing(self, place: Place, root: Path) -> None:
         fill(place, {"a.bin": b"a"})
@@ -234,7 +234,7 @@ class SourceContract:
         assert {row["path"] for row in damaged.json["wrong"]} == {"sub/bad", "sub/shorter", "gone"}
         assert "sub/bad" in damaged.err
         report = bring(place, root)  # mends what it can tell without hashing: size and time
-        assert report.files["loaded"] >= 2
+        assert report.files.loaded >= 2
         assert (target / "gone").read_bytes() == b"gone"
 
     # Ownership
@@ -249,7 +249,7 @@ class SourceContract:
         for path in (target / "a/b/small", target / "a/big"):
             assert owner(path) == (UID, GID, mode), path
         report = bring(place, root, ownership=Ownership(UID, GID, 0o600))
-        assert report.bytes["moved"] == 0
+        assert report.bytes.moved == 0
         assert owner(target / "a/big") == (UID, GID, 0o600)
 
     def test_an_executable_stays_one(self, place: Place, root: Path) -> None:

@@ -29,7 +29,7 @@ class TestFile(SourceContract):
         with (place.path / "huge.bin").open("wb") as file:
             for start in range(0, len(body), 8 * MIB):
                 file.write(body[start : start + 8 * MIB])
-        assert bring(place, root).bytes["moved"] == len(body)
+        assert bring(place, root).bytes.moved == len(body)
         (row,) = inventory(root)
         assert f'"sha256:{digest(body).hexdigest()}"' in row
         assert os.stat(root / "set/huge.bin").st_size == len(body)
@@ -53,13 +53,13 @@ class TestFile(SourceContract):
         for path in links:
             found = (root / "set" / path).lstat()
             assert (found.st_uid, found.st_gid) == (UID, GID)
-        assert bring(place, root, ownership=owner).files["loaded"] == 0
+        assert bring(place, root, ownership=owner).files.loaded == 0
 
         (place.path / "beside").unlink()
         (place.path / "beside").symlink_to("snapshot/deep/own")
         (place.path / "folder").unlink()
         report = bring(place, root, ownership=owner)
-        assert (report.files["loaded"], report.files["deleted"]) == (1, 1)
+        assert (report.files.loaded, report.files.deleted) == (1, 1)
         assert (root / "set/beside").read_bytes() == b"own"
         assert (root / "set/snapshot/deep/own").exists()
 
@@ -103,7 +103,7 @@ class TestFile(SourceContract):
         fill(place, {name: b"latin 1", "other": b"utf-8"})
         bring(place, root)
         assert read_tree(root / "set") == {name: b"latin 1", "other": b"utf-8"}
-        assert bring(place, root).files["loaded"] == 0
+        assert bring(place, root).files.loaded == 0
         listed = self.ls(place)
         assert len(listed.splitlines()) == 2
         assert "\x1b" not in listed

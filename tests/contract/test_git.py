@@ -28,8 +28,8 @@ class TestGit(SourceContract):
         fill(place, {"sub/one file.bin": b"one", "sub/other": b"other"})
         report = bring(place, root, include="sub/one file.bin")
         assert read_tree(root / "set") == {"sub/one file.bin": b"one"}
-        assert report.files["total"] == 1
-        assert bring(place, root, include="sub/one file.bin").bytes["moved"] == 0
+        assert report.files.total == 1
+        assert bring(place, root, include="sub/one file.bin").bytes.moved == 0
 
     def test_a_missing_path(self, place: GitRepository, root: Path) -> None:
         fill(place, {"a": b"a"})

@@ -12,6 +12,7 @@ import pytest
 
 from dsload import Network, Secrets, Settings, read_secrets
 from dsload.errors import DsloadError, IntegrityError, NotFoundError, RefusedError, UnsafePathError, UsageError
+from dsload.report import Files
 from tests.loads import bodies, bring, run, write_secrets
 from tests.servers.fault import ALWAYS, ANY, FaultServer
 from tests.servers.nginx import Nginx
@@ -130,7 +131,7 @@ def test_a_url_with_a_slash_at_its_end_may_be_a_file(fault: FaultServer, volume:
 def test_the_query_goes_with_every_request_of_a_file(fault: FaultServer, volume: Path) -> None:
     url = fault.put("/big.bin", BIG) + "?version=a b/ü&empty=&x=%2F"
     bring(url, volume)
-    assert bring(url, volume).files["loaded"] == 0
+    assert bring(url, volume).files.loaded == 0
     assert contents(volume / "set") == {"big.bin": BIG}
     assert {request.target for request in fault.requests()} == {"/big.bin?version=a%20b/%C3%BC&empty=&x=%2F"}
 
@@ -148,10 +149,10 @@ def test_a_signed_url_whose_head_is_refused(
         fault.order("/model.bin", ignore_range(), times=ALWAYS)
     report = bring(url, volume)
     assert contents(volume / "set") == {"model.bin": body}
-    assert report.bytes["total"] == len(body)
+    assert report.bytes.total == len(body)
     fault.clear()
     fault.order("/model.bin", status(refused), when=is_head, times=ALWAYS)
-    assert bring(url, volume).files == {"total": 1, "loaded": 0, "kept": 1, "deleted": 0}
+    assert bring(url, volume).files == Files(1, 0, 1, 0)
     assert [(r.method, r.headers.get("range")) for r in fault.requests()] == [("HEAD", None), ("GET", "bytes=0-0")]
 
 
@@ -160,10 +161,10 @@ def test_a_rerun_of_a_file_is_one_head(fault: FaultServer, volume: Path) -> None
     bring(url, volume)
     fault.clear()
     report = bring(url, volume)
-    assert (report.files["kept"], report.bytes["moved"]) == (1, 0)
+    assert (report.files.kept, report.bytes.moved) == (1, 0)
     assert [request.method for request in fault.requests()] == ["HEAD"]
     fault.put("/big.bin", BIG[::-1])
-    assert bring(url, volume).files["loaded"] == 1
+    assert bring(url, volume).files.loaded == 1
     assert contents(volume / "set") == {"big.bin": BIG[::-1]}
 
 
@@ -172,7 +173,7 @@ def test_an_etag_that_is_weak_at_first_is_the_same(fault: FaultServer, volume: P
     url = fault.put("/big.bin", BIG, etag='W/"1"')
     bring(url, volume)
     fault.put("/big.bin", BIG, etag='"1"')
-    assert bring(url, volume).files["kept"] == 1
+    assert bring(url, volume).files.kept == 1
 
 
 def test_what_tells_no_version_is_loaded_again(fault: FaultServer, volume: Path) -> None:
@@ -229,10 +230,10 @@ def test_an_index_is_loaded_as_it_is(server: str, request: pytest.FixtureRequest
     report = bring(url, volume)
     assert contents(volume / "set") == FILES
     assert (volume / "set/void/inner").is_dir()
-    assert (report.files["loaded"], report.bytes["total"]) == (len(FILES) + 1, sum(map(len, FILES.values())))
+    assert (report.files.loaded, report.bytes.total) == (len(FILES) + 1, sum(map(len, FILES.values())))
 
     report = bring(url, volume)
-    assert (report.files["loaded"], report.bytes["moved"]) == (0, 0)
+    assert (report.files.loaded, report.bytes.moved) == (0, 0)
 
     (folder / "config.json").write_bytes(b"{ }")
     (folder / "sub/deep/er/leaf").unlink()
@@ -240,8 +241,8 @@ def test_an_index_is_loaded_as_it_is(server: str, request: pytest.FixtureRequest
     report = bring(url, volume)
     changed = {path: data for path, data in FILES.items() if path != "sub/deep/er/leaf"}
     assert contents(volume / "set") == changed | {"config.json": b"{ }", "new/one": b"one"}
-    assert report.bytes["moved"] == len("{ }one")
-    assert report.files["deleted"] == 1
+    assert report.bytes.moved == len("{ }one")
+    assert report.files.deleted == 1
 
 
 @pytest.mark.parametrize("server", INDEXES)
@@ -372,7 +373,7 @@ def test_a_folder_that_caddy_cuts_at_ten_thousand(
     for number in range(9_999):
         (folder / f"many/{number}").touch()
     url = f"{request.getfixturevalue('caddy').url}{folder.name}/"
-    assert bring(url, volume, settings=DRY).files["total"] == 9_999
+    assert bring(url, volume, settings=DRY).files.total == 9_999
     for number in (9_999, 10_000):
         (folder / f"many/{number}").touch()
     with pytest.raises(IntegrityError, match=r"many/ of .* 10,000 .*file_limit") as error:
@@ -383,7 +384,7 @@ def test_a_folder_that_caddy_cuts_at_ten_thousand(
     assert is_empty(volume)
     whole = json_index(*((str(number), "file") for number in range(10_000)))
     fault.put("/set/", whole, headers={"Content-Type": "application/json", "Server": "nginx"})
-    assert bring(f"{fault.url}/set/", volume, settings=DRY).files["total"] == 10_000
+    assert bring(f"{fault.url}/set/", volume, settings=DRY).files.total == 10_000
 
 
 def test_a_page_without_an_end_does_not_fill_the_memory(fault: FaultServer, volume: Path) -> None:
@@ -617,10 +618,10 @@ def test_checksums_in_files_beside(fault: FaultServer, volume: Path, style: str)
     for path, text in sidecars.items():
         fault.put(f"/set/{path}", text.encode())
     report = bring(url, volume, exclude="*SHA256SUMS,*.sha256")
-    assert (report.files["loaded"], report.unverified) == (2, 0)
+    assert (report.files.loaded, report.unverified) == (2, 0)
     assert contents(volume / "set") == files
     report = bring(url, volume)
-    assert (report.files["loaded"], report.unverified) == (len(sidecars), len(sidecars))
+    assert (report.files.loaded, report.unverified) == (len(sidecars), len(sidecars))
 
     for wrong, path in ((SIDECARS[style](b"other", BIG), "a b.bin"), (SIDECARS[style](SMALL, b"other"), "sub/big.bin")):
         for name, text in wrong.items():
@@ -661,7 +662,7 @@ def test_a_rerun_asks_for_pages_alone(nginx: Nginx, folder: Path, volume: Path) 
         bring(url, volume)
         before = {path: path.stat().st_ino for path in volume.rglob("*.bin")}
         nginx.clear()
-        assert bring(url, volume).files["kept"] == 3
+        assert bring(url, volume).files.kept == 3
         assert {(access.method, access.target.endswith("/")) for access in nginx.requests()} == {("GET", True)}
         assert {path: path.stat().st_ino for path in volume.rglob("*.bin")} == before
 
@@ -674,7 +675,7 @@ def test_only_what_changed_is_fetched(nginx: Nginx, folder: Path, volume: Path) 
     make(folder, {"longer": b"12", "later": b"new"})
     os.utime(folder / "later", (1_700_000_060, 1_700_000_060))
     nginx.clear()
-    assert bring(url, volume).files == {"total": 4, "loaded": 2, "kept": 2, "deleted": 0}
+    assert bring(url, volume).files == Files(4, 2, 2, 0)
     fetched = {access.target.rpartition("/")[2] for access in nginx.requests() if not access.target.endswith("/")}
     assert fetched == {"longer", "later"}
     assert contents(volume / "set") == {"same": b"same", "longer": b"12", "later": b"new", "big.bin": BIG}
@@ -697,7 +698,7 @@ def test_what_the_source_no_longer_has(fault: FaultServer, volume: Path, mode: s
     gone = ("goes", "folder/goes too", "kept/with my own")
     left = {} if mode == "sync" else {name: name.encode() for name in gone}
     assert contents(target) == {"stays": b"stays"} | mine | left
-    assert report.files["deleted"] == (3 if mode == "sync" else 0)
+    assert report.files.deleted == (3 if mode == "sync" else 0)
     assert (target / "folder").exists() == (mode == "copy")
 
 

@@ -261,7 +261,7 @@ def test_a_partial_file_is_gone_on_with_where_another_host_has_another_etag(
         report = load(Source.parse(f"{scheme}://owner/name", None, {"endpoint": mirror.url}), Target(volume, "set"))
         assert mirror.storage.bytes_sent() <= len(BIG) - 8 * MIB
     assert contents(volume / "set") == TREE
-    assert report.bytes["resumed"] >= 8 * MIB
+    assert report.bytes.resumed >= 8 * MIB
 
 
 # Mirrors that know little

@@ -450,7 +450,7 @@ def test_directory_markers(moto: Moto, root: Path) -> None:
     fill(moto, bucket, {"d/": b"", "d/void/": b"", "d/full/": b"", "d/full/a": b"a"})
     bring(f"s3://{bucket}/d", root, endpoint=moto.endpoint)
     assert read_tree(root / "set") == {"void/": None, "full/a": b"a"}
-    assert bring(f"s3://{bucket}/d", root, endpoint=moto.endpoint).files["loaded"] == 0
+    assert bring(f"s3://{bucket}/d", root, endpoint=moto.endpoint).files.loaded == 0
     fill(moto, bucket, {"d/full/": b"content"})
     with pytest.raises(UnsafePathError, match="'full/'") as error:
         bring(f"s3://{bucket}/d", root, endpoint=moto.endpoint)
@@ -470,7 +470,7 @@ def test_a_listing_of_several_pages(seaweed: SeaweedFS, relay: Relay, root: Path
             with store.getresponse() as answer:
                 assert (answer.status, answer.read()) == (200, b"")
     report = bring(f"s3://{ANONYMOUS_BUCKET}/many", root, None, endpoint=relay.url)
-    assert report.files["loaded"] == count
+    assert report.files.loaded == count
     assert sorted(read_tree(root / "set")) == [f"{number:05}" for number in range(count)]
     assert len(relay.requests("GET", "list-type=2")) == 3
 
@@ -578,7 +578,7 @@ def test_an_object_that_is_replaced_meanwhile(seaweed: SeaweedFS, relay: Relay, 
     relay.before = at_the_last_part_of("/model", size, lambda: seaweed.put(bucket, "model", noise(size + 1)))
     report = bring(f"s3://{bucket}", root, own_keys(seaweed), endpoint=relay.url)
     assert read_tree(root / "set") == {"same": b"same", "model": noise(size + 1)}
-    assert report.files["total"] == 2
+    assert report.files.total == 2
     assert 412 in {request.status for request in relay.requests("GET", "/model")}
     assert list((root / "set/.dsload/parts").iterdir()) == []
 
@@ -634,10 +634,10 @@ def test_it_goes_on_after_a_kill(seaweed: SeaweedFS, relay: Relay, root: Path, t
     report = bring(f"s3://{bucket}", root, own_keys(seaweed), endpoint=relay.url)
     assert (root / "set/model.bin").stat().st_size == size
     assert inside.run("verify", root / "set").code == 0
-    assert report.bytes["resumed"] >= 8 * MIB
-    assert report.bytes["resumed"] + report.bytes["moved"] == size
+    assert report.bytes.resumed >= 8 * MIB
+    assert report.bytes.resumed + report.bytes.moved == size
     again = sum(request.sent for request in relay.requests("GET", "/model.bin")) - sent
-    assert again == report.bytes["moved"]
+    assert again == report.bytes.moved
 
 
 def at_the_last_part_of(name: str, size: int, act: Callable[[], object]) -> Callable[[Request], None]:

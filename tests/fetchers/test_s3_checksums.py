@@ -148,7 +148,7 @@ def test_one_wrong_range_of_a_large_object(seaweed: SeaweedFS, relay: Relay, roo
     relay.flip = once(key, "bytes=8388608-")
     report = bring(key, relay, root)
     assert read_tree(root / "set") == {"object": case.data}
-    assert report.bytes["moved"] == 2 * len(case.data)
+    assert report.bytes.moved == 2 * len(case.data)
     assert row(root).checksum == case.expected
 
 
@@ -162,7 +162,7 @@ def test_parts_of_unequal_size_cannot_be_verified_and_are_no_error(
     assert read_tree(root / "set") == {"object": case.data}
     assert (report.retries, report.unverified) == (0, 1)
     assert inside.run("verify", root / "set").code == 0
-    assert bring(key, relay, root).bytes["moved"] == 0
+    assert bring(key, relay, root).bytes.moved == 0
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_file_that_changes_meanwhile(server: FaultServer, tmp_path: Path) -> N
         server.put(f"/s/{path}", b"other content")
     done = command.run(*arguments(server, tmp_path / "v", 1))
     assert done.code == 5
-    assert "it is gone or other since the shards' plan was made; start a new round" in done.errors[0]
+    assert "it is gone or has changed since the shards' plan was made; start a new round" in done.errors[0]
     rounds = {"DSLOAD_ROUND": "round-2"}
     results = [command.run(*arguments(server, tmp_path / "v", index), env=rounds) for index in range(COUNT)]
     assert [result.code for result in results] == [0] * COUNT

@@ -9,6 +9,7 @@ from dsload import Network, Settings, Source, Target, load
 from dsload.errors import UnreachableError
 from dsload.loading.supply import Supply
 from dsload.report import Progress
+from dsload.transfer.client import Client
 from tests.contract.inside import run as inside
 from tests.loads import Run, run, write_secrets
 from tests.servers.fault import ALWAYS, ANY
@@ -61,7 +62,7 @@ def test_a_hub_that_is_not_there(second: Hub, volume: Path, number: int) -> None
     assert done.report["server"] == second.url
     assert done.report["source"] == "hf://owner/name"
     assert done.report["revision"] == second.repo("owner/name" if number == 2 else "there/copy").head
-    assert "going on from the fallback" in done.result.err
+    assert "using the fallback" in done.result.err
     assert bring(dead(), fallbacks(second)[number], volume).report["bytes"]["moved"] == 0
 
 
@@ -105,10 +106,10 @@ def test_a_hub_that_goes_away_in_the_middle(hub: Hub, second: Hub, volume: Path,
     assert contents(volume / "set") == TREE
     assert report.revision == hub.repo("owner/name").head
     assert report.server == second.url
-    assert report.bytes["resumed"] >= 8 * MIB
+    assert report.bytes.resumed >= 8 * MIB
     assert second.storage.bytes_sent() <= 12 * MIB
     with_the_first = load(Source.parse("hf://owner/name", None, {"endpoint": _revived(hub)}), Target(volume, "set"))
-    assert with_the_first.bytes["moved"] == 0
+    assert with_the_first.bytes.moved == 0
 
 
 def _revived(hub: Hub) -> str:
@@ -120,9 +121,9 @@ def _revived(hub: Hub) -> str:
 @pytest.mark.parametrize(
     ("path", "data", "message"),
     [
-        ("model.safetensors", Virtual(20 * MIB, seed=2)[:], "1 of 3 files are missing or other than"),
-        ("config.json", b"other length", "1 of 3 files are missing or other than"),
-        ("config.json", None, "1 of 3 files are missing or other than"),
+        ("model.safetensors", Virtual(20 * MIB, seed=2)[:], "1 of 3 files is missing or not as"),
+        ("config.json", b"other length", "1 of 3 files is missing or not as"),
+        ("config.json", None, "1 of 3 files is missing or not as"),
         ("config.json", b"[]", "config.json"),
     ],
 )
@@ -175,14 +176,64 @@ def test_filters_and_weights_are_for_the_fallback_too(second: Hub, volume: Path)
     assert (done.code, set(done.tree)) == (0, {"config.json", "model.safetensors"})
 
 
-def test_the_first_hub_is_not_waited_for_as_long_as_the_last() -> None:
-    supply = Supply(Source.parse("hf://owner/name", None, {"fallback": "ms://owner/name"}))
-    assert supply.network(Network(retry_budget=600)).retry_budget == 60
-    assert supply.network(Network(retry_budget=20)).retry_budget == 20
-    supply.turn(UnreachableError("listing", "hf://owner/name", "by the test"))
-    assert supply.network(Network(retry_budget=600)).retry_budget == 600
+@pytest.mark.parametrize(("budget", "first"), [(600, 60), (20, 20)])
+def test_the_first_hub_is_not_waited_for_as_long_as_the_last(budget: float, first: float) -> None:
+    supply = Supply(Source.parse("hf://a/b", None, {"fallback": "ms://a/b"}), network=Network(retry_budget=budget))
+    patience = {}
+
+    def way(client: Client) -> None:
+        patience[str(supply.asked)] = client.network.retry_budget
+        raise UnreachableError("listing", str(supply.asked), "by the test")
+
     with pytest.raises(UnreachableError):
-        supply.turn(UnreachableError("listing", "ms://owner/name", "by the test"))
+        supply.serve(way)
+    assert patience == {"hf://a/b": first, "ms://a/b": budget}
+
+
+# Shards
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_shard_of_a_hub_that_is_not_there(second: Hub, volume: Path, number: int) -> None:
+    done = bring(dead(), fallbacks(second)[number], volume, "--shard", "0/1")
+    assert (done.code, done.tree, done.report["server"]) == (0, TREE, second.url)
+
+
+@pytest.mark.parametrize("planned_by_the_fallback", [True, False])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_shards_that_reach_different_hubs(
+    hub: Hub, second: Hub, volume: Path, number: int, planned_by_the_fallback: bool
+) -> None:
+    """One shard plans by one hub, the other loads its part of that plan from the other hub."""
+    hub.repo("owner/name").put_all(TREE)
+    for index in range(2):
+        with_fallback = planned_by_the_fallback == (index == 0)
+        hub.clear()
+        if with_fallback:
+            hub.order(ANY, close(0), times=ALWAYS)
+        done = bring(hub.url, fallbacks(second)[number], volume, "--shard", f"{index}/2")
+        assert done.code == 0, done.result.err
+        assert done.report["server"] == (second.url if with_fallback else hub.url)
+    assert done.tree == TREE
+    assert inside("verify", volume / "set").code == 0
+
+
+def test_a_shard_whose_hub_has_other_content_than_the_plan(hub: Hub, second: Hub, volume: Path) -> None:
+    hub.repo("owner/name").put_all({**TREE, "config.json": b"other length", "sub/a.txt": b"other length"})
+    hub.order(ANY, close(0), times=ALWAYS)
+    assert bring(hub.url, second.url, volume, "--shard", "0/2").code == 0
+    hub.clear()
+    done = bring(hub.url, second.url, volume, "--shard", "1/2")
+    assert (done.code, "has changed since the shards' plan was made" in done.error) == (5, True)
+
+
+def test_the_report_of_a_shard_says_what_was_left_out(second: Hub, volume: Path) -> None:
+    second.repo("owner/name").put("pytorch_model.bin", b"b" * 7)
+    done = run("hf://owner/name", volume, "-o", f"endpoint={second.url}", "-o", "weights=safetensors", "--shard", "0/1")
+    assert (done.code, done.report["left_out"]) == (0, {"files": 1, "bytes": 7})
+
+
+# ls
 
 
 def test_ls(second: Hub) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dsload import Ownership, Report, Source, Target, load
+from dsload.report import Files
 from dsload.target.inventory import Header, Inventory, Row
 from dsload.target.volume import Volume
 from tests import killed, trees
@@ -42,7 +43,7 @@ def lines(file: Path) -> list[dict[str, object]]:
 
 def loaded(report: Report) -> tuple[int, int]:
     """How many files it loaded, and how many it deleted."""
-    return report.files["loaded"], report.files["deleted"]
+    return report.files.loaded, report.files.deleted
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_header_and_a_row_a_file(fault: FaultServer, tmp_path: Path) -> None:
         assert row["version"]
         assert row["mtime"] == (tmp_path / "t" / str(row["path"])).stat().st_mtime_ns
     marker = json.loads(state(tmp_path, "complete.json").read_text())
-    assert (marker["files"], marker["revision"]) == (report.files, None)
+    assert (Files(**marker["files"]), marker["revision"]) == (report.files, None)
     assert sorted(os.listdir(tmp_path / "t/.dsload")) == ["complete.json", "inventory.jsonl", "parts"]
     assert os.listdir(state(tmp_path, "parts")) == []
     text = b"".join(trees.contents(tmp_path / "t", state=True).values())
@@ -157,7 +158,7 @@ def test_rows_in_disorder_delete_nothing_that_the_source_has(source: Path, tmp_p
     for order in (rows[::-1], rows + rows, [rows[2], b"garbage\n", *rows[:2], rows[3], rows[0]]):
         state(tmp_path, "inventory.jsonl").write_bytes(header + b"".join(order))
         (source / "new").write_bytes(random.randbytes(8))
-        assert bring(source, tmp_path).files["deleted"] == 0
+        assert bring(source, tmp_path).files.deleted == 0
         assert trees.contents(tmp_path / "t") == trees.contents(source)
 
 
@@ -197,7 +198,7 @@ def test_a_version_means_nothing_to_another_source(tmp_path: Path) -> None:
         bring(one.url + "/d/", tmp_path)
         report = bring(two.url + "/d/", tmp_path)
         assert (tmp_path / "t/f").read_bytes() == b"two!"
-        assert (report.files["loaded"], report.files["kept"]) == (2, 1)
+        assert (report.files.loaded, report.files.kept) == (2, 1)
         assert [r.target for r in two.requests() if r.method == "GET" and r.target.endswith("same")] == []
         assert loaded(bring(two.url + "/d/", tmp_path)) == (0, 0)
 
@@ -236,8 +237,8 @@ def test_a_journal_is_merged_and_its_torn_last_line_passed_over(source: Path, tm
     done = run("verify", tmp_path / "t")
     assert (done.code, done.errors[0].partition("error: ")[2]) == (
         5,
-        f"verifying {tmp_path / 't'}: its last load did not end; the 4 files that it put there are right; "
-        "run the load again to go on",
+        f"verifying {tmp_path / 't'}: its last load did not end; the 4 files that it put there so far are right; "
+        "run the load again to resume",
     )
     assert run(*flags, "--dry-run", "--output", "json").json["files"]["loaded"] == 0
     assert not state(tmp_path, "complete.json").exists()
@@ -278,8 +279,8 @@ def test_deletions_of_a_load_that_was_killed_are_known(source: Path, tmp_path: P
     flags = ["load", source.as_uri(), "--mount-root", tmp_path, "--mount-path", "t"]
     assert killed.run("os.rename:inventory.jsonl", *flags).returncode == -9
     assert set(trees.contents(tmp_path / "t")) == {"b"}
-    assert "the 2 files that it put there are right" in run("verify", tmp_path / "t").err
-    assert bring(source, tmp_path).files == {"total": 2, "loaded": 0, "kept": 2, "deleted": 0}
+    assert "the 2 files that it put there so far are right" in run("verify", tmp_path / "t").err
+    assert bring(source, tmp_path).files == Files(2, 0, 2, 0)
 
 
 def test_the_marker_goes_first_and_comes_last(source: Path, tmp_path: Path) -> None:

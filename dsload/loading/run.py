@@ -1,0 +1,147 @@
+"""One load: what travels through its steps, and the target that it holds while it is at work."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from dsload.errors import BusyError, NotFoundError
+from dsload.fetchers.base import Held
+from dsload.listing import Entry, Listing
+from dsload.loading.plan import Plan, as_loaded, make_plan
+from dsload.loading.settings import Settings, Target
+from dsload.loading.steps import bring, header_of, intact, marker_of, now
+from dsload.loading.supply import Supply, selection
+from dsload.report import LeftOut, Progress, Report
+from dsload.source import Source
+from dsload.target.inventory import Header, Inventory, Row
+from dsload.target.lease import Lease
+from dsload.target.volume import Volume
+from dsload.transfer.client import Client
+from dsload.transfer.engine import Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A load.
+
+    Args:
+        source: what to load.
+        target: where to.
+        settings: how.
+        progress: the counters.
+        watch: the caller's; is called several times a second and may raise to stop.
+        supply: who serves the source, with its secrets.
+    """
+
+    source: Source
+    target: Target
+    settings: Settings
+    progress: Progress
+    watch: Callable[[], None]
+    supply: Supply
+
+    def list(self, client: Client) -> Listing:
+        """The listing; a source may make it of what the target holds, if nothing has changed."""
+        return self.supply.list(client, self._held)
+
+    def _held(self) -> Held | None:
+        """What the target holds of the source, by its inventory and its marker."""
+        try:
+            volume = Volume.open(self.target.root, self.target.path, self.target.owner, create=False)
+        except NotFoundError:
+            return None
+        inventory = Inventory(volume)
+        header = inventory.header()
+        if header is None or header.identity != self.source.identity() or not inventory.complete():
+            return None
+        entries, whole = as_loaded(inventory.rows(), volume)
+        return Held(header.revision, whole and header.selection == self.source.selection(), entries)
+
+    def selects(self, listing: Listing) -> Callable[[str], bool]:
+        """Whether a path of the listing is to be loaded."""
+        return selection(self.source, listing)
+
+    def header(self, listing: Listing) -> Header:
+        """The header of the inventory of this load, which begins now."""
+        return header_of(self.source, listing.revision)
+
+    def report(self, listing: Listing) -> Report:
+        """The report, before anything is done."""
+        sizes = [max(0, entry.size) for entry in listing.entries if entry.path in listing.left_out]
+        return Report(
+            self.source.type,
+            str(self.source),
+            str(self.target.place),
+            listing.revision,
+            listing.server,
+            left_out=LeftOut(len(sizes), sum(sizes)),
+            dry_run=self.settings.dry_run,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A target that a load holds.
+
+    Args:
+        run: the load.
+        volume: the target, prepared.
+        inventory: of the target.
+        lease: held; a shard of a load has one of its own.
+    """
+
+    run: Run
+    volume: Volume
+    inventory: Inventory
+    lease: Lease
+
+    def watch(self) -> None:
+        """Watch as the caller does. Raises BusyError if the lease is lost."""
+        self.run.watch()
+        if self.lease.lost.is_set():
+            raise BusyError("keeping the lease of", str(self.volume.path), "another load has taken it over")
+
+    def recover(self, header: Header) -> bool:
+        """Merge what an interrupted load left. Whether there was anything."""
+        return self.inventory.recover(header, lambda row: intact(self.volume, row))
+
+    def plan(
+        self, entries: list[Entry], selects: Callable[[str], bool], sync: bool, rows: Iterable[Row] | None = None
+    ) -> Plan:
+        """What is to be done, by the inventory's rows or those given, and the volume; see make_plan()."""
+        return make_plan(entries, self.inventory.rows() if rows is None else rows, self.volume, selects, sync)
+
+    def carry_out(self, plan: Plan, client: Client, watch: Callable[[], None] | None = None) -> None:
+        """Bring what a plan says, and then delete what it says; all of it is safe on the volume afterwards."""
+        run = self.run
+        transfer = Transfer(
+            client, self.volume, self.inventory, run.progress, run.settings.verify, str(run.supply.asked)
+        )
+        bring(plan, self.volume, self.inventory, transfer, watch or self.watch)
+
+    def finish(self, header: Header, report: Report, round: str = "") -> None:
+        """Write the inventory and the marker: the load is complete, of shards in this round."""
+        marker = marker_of(report) | ({"round": round} if round else {})
+        self.inventory.finish(replace(header, finished=now()), marker)
+        self.volume.sweep(set())
+
+
+@contextlib.contextmanager
+def opened(run: Run, path: str | None = None) -> Iterator[Opened]:
+    """The target, prepared and held while the block runs.
+
+    Args:
+        run: the load.
+        path: below the mount root, if it is not the target's.
+    """
+    volume = prepared(run, path)
+    with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
+        volume.own_target()
+        yield Opened(run, volume, inventory, lease)
+
+
+def prepared(run: Run, path: str | None = None) -> Volume:
+    """The target's volume, which can be written to with the owner and mode that were asked for."""
+    volume = Volume.open(run.target.root, run.target.path if path is None else path, run.target.owner)
+    volume.prepare()
+    return volume
