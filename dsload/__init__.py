@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dsload.secrets import Secrets, read_secrets
     from dsload.source import Source
     from dsload.target.volume import Ownership
-    from dsload.transfer.client import Network
+    from dsload.transfer.network import Network
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,7 +35,7 @@ _HOMES = {
     "Secrets": "secrets",
     "read_secrets": "secrets",
     "Source": "source",
-    "Network": "transfer.client",
+    "Network": "transfer.network",
     "Ownership": "target.volume",
 }
 

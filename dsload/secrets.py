@@ -27,6 +27,7 @@ _SENSITIVE_NAME = re.compile(
     r"auth|token|secret|passw|credential|cookie|signature|sig$|(^|[-_])key($|[-_])|api-?key", re.I
 )
 _SHORTEST = 4
+PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418, "file": 0}  # of a URL that states none
 
 _known: set[str] = set()
 
@@ -129,3 +130,9 @@ def public_uri(uri: str) -> str:
     authority = f"//{netloc}" if uri[len(start) :].startswith("//") else ""
     rest = (f"?{query}" if query else "") + (f"#{parts.fragment}" if parts.fragment else "")
     return redact(f"{start}{authority}{parts.path}{rest}")
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL: whom a secret is for. Raises ValueError if the URL is malformed."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or PORTS.get(parts.scheme, 0)

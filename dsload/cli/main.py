@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dsload.loading.settings import Settings, Shard, Target
     from dsload.report import Fault, Report
     from dsload.source import Source
-    from dsload.transfer.client import Network
+    from dsload.transfer.network import Network
 
 log = logging.getLogger("dsload")
 
@@ -472,7 +472,7 @@ def _shard(given: str | None) -> "Shard | None":
 
 
 def _network(flags: dict[str, Any], secrets: Secrets) -> "Network":
-    from dsload.transfer.client import Network
+    from dsload.transfer.network import Network
 
     bundle = flags["ca_bundle"] or secrets.ca_crt or None
     if bundle and not os.path.isfile(bundle):

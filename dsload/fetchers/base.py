@@ -10,7 +10,8 @@ from dsload.report import Progress
 from dsload.secrets import Secrets
 from dsload.source import Source
 from dsload.target.volume import Volume
-from dsload.transfer.client import Client, Network
+from dsload.transfer.client import Client
+from dsload.transfer.network import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Self
 
 from dsload.errors import UsageError
 from dsload.target.volume import Ownership, split_mount_path
-from dsload.transfer.client import Network
+from dsload.transfer.network import Network
 
 MOST_SHARDS = 10_000
 _SHARD = re.compile(r"(\d+)/(\d+)")

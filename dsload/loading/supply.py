@@ -10,7 +10,8 @@ from dsload.fetchers.base import Context, Fetcher, Held
 from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets
 from dsload.source import Source
-from dsload.transfer.client import Client, Network
+from dsload.transfer.client import Client
+from dsload.transfer.network import Network
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Supply:
         """
         changes = 0
         while True:
-            with Client(self._patience(), self.retrying) as client:
+            with Client(self._patience(), self.retrying, self.watch) as client:
                 try:
                     return way(client)
                 except ChangedError as error:

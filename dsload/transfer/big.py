@@ -9,7 +9,7 @@ from dsload.errors import ChangedError, IntegrityError, VolumeError
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.target.inventory import Row
 from dsload.transfer.checksum import Digest
-from dsload.transfer.client import Abandon, Exchange, ends_itself
+from dsload.transfer.exchange import Abandon, Exchange, ends_itself
 from dsload.transfer.parts import Partial, cut, fingerprint, part_size
 from dsload.transfer.retry import EXPIRED, Failure
 

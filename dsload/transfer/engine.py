@@ -19,7 +19,8 @@ from dsload.target.inventory import Inventory, Row
 from dsload.target.volume import Volume, from_oserror
 from dsload.transfer import checksum
 from dsload.transfer.big import BigFile, PartRead, mismatch
-from dsload.transfer.client import Client, Exchange
+from dsload.transfer.client import Client
+from dsload.transfer.exchange import Exchange
 from dsload.transfer.retry import Failure
 from dsload.transfer.small import SMALL, SmallGet
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dsload.errors import ChangedError
 from dsload.listing import Entry, Request, Response
-from dsload.transfer.client import Abandon, Exchange, ends_itself
+from dsload.transfer.exchange import Abandon, Exchange, ends_itself
 from dsload.transfer.retry import EXPIRED, Failure
 
 if TYPE_CHECKING:

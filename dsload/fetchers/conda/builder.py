@@ -31,9 +31,9 @@ from dsload.fetchers.conda.unpacking import Unpacker
 from dsload.fetchers.conda.waiting import finish
 from dsload.fetchers.file import to_error
 from dsload.listing import Checksum, Entry, Listing, Request, Response
+from dsload.secrets import origin
 from dsload.source import Source
 from dsload.target.volume import Volume
-from dsload.transfer.client import origin
 
 LOCK, FREEZE = "conda.lock", "pip-freeze.txt"
 _PACKAGES, _PIP_CACHE = "pkgs", "pkgs/pip-cache"

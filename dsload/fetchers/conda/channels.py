@@ -11,8 +11,8 @@ from rattler.networking import AddHeadersMiddleware, Client, MirrorMiddleware
 
 from dsload.errors import UsageError
 from dsload.listing import Request
-from dsload.secrets import Secrets, authorization, basic, hide, public_uri
-from dsload.transfer.client import Network, ca_file, origin
+from dsload.secrets import Secrets, authorization, basic, hide, origin, public_uri
+from dsload.transfer.network import Network, ca_file
 
 PUBLIC = "https://conda.anaconda.org"  # where a channel's name is looked up, as conda does
 _DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")

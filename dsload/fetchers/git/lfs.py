@@ -23,7 +23,7 @@ from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.remote import Remote
 from dsload.listing import Checksum, Entry, Reader, Request, Response
-from dsload.secrets import Secrets, hide, sensitive
+from dsload.secrets import PORTS, Secrets, hide, sensitive
 from dsload.transfer.retry import status_text
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def _endpoint(location: Location, config: bytes) -> Location:
 def _derived(at: Location) -> str:
     """The URL of the API that goes with a repository (docs/api/server-discovery.md)."""
     path = at.path.strip("/")
-    port = f":{at.port}" if at.scheme in ("http", "https") and at.port not in (80, 443) else ""
+    port = f":{at.port}" if at.scheme in ("http", "https") and at.port != PORTS[at.scheme] else ""
     scheme = at.scheme if at.scheme in ("http", "https") else "https"
     return f"{scheme}://{at.host}{port}/{path.removesuffix('.git')}.git/info/lfs"
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit
 
 from dsload.errors import UsageError
-from dsload.secrets import hide, public_uri
+from dsload.secrets import PORTS, hide, public_uri
 
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<path>[^:\s].*)")
-_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418, "file": 0}
 _WEB = ("http", "https")
 
 
@@ -44,9 +43,9 @@ class Location:
 
     def _written(self, user: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        if self.scheme == "ssh" and not self.path.startswith("/") and self.port == _PORTS["ssh"]:
+        if self.scheme == "ssh" and not self.path.startswith("/") and self.port == PORTS["ssh"]:
             return f"{user}{host}:{self.path}"
-        port = f":{self.port}" if self.port != _PORTS[self.scheme] else ""
+        port = f":{self.port}" if self.port != PORTS[self.scheme] else ""
         path = self.path if self.scheme in _WEB else quote(self.path)
         return f"{self.scheme}://{user}{host}{port}{'' if path.startswith('/') else '/'}{path}"
 
@@ -79,8 +78,8 @@ def parse_location(uri: str) -> Location:
         return Location("ssh", match["host"].strip("[]"), 22, path, match["user"] or "")
     parts = urlsplit(uri)
     scheme = parts.scheme.lower().removeprefix("git+")
-    host, port = parts.hostname or "", parts.port or _PORTS.get(scheme, 0)
-    if scheme not in _PORTS:
+    host, port = parts.hostname or "", parts.port or PORTS.get(scheme, 0)
+    if scheme not in PORTS:
         raise _unreadable(uri, f"git does not go over {scheme}:// here")
     if (scheme != "file") != bool(host) or host.startswith("-") or (parts.username or "").startswith("-"):
         raise _unreadable(uri, "it names no host" if scheme != "file" else "a file:// URL names no host")
@@ -99,7 +98,7 @@ def parse_location(uri: str) -> Location:
 def site(url: str) -> Location:
     """The server of an HTTP URL, as a location without a path."""
     parts = urlsplit(url)
-    return Location(parts.scheme.lower(), parts.hostname or "", parts.port or _PORTS.get(parts.scheme.lower(), 0), "/")
+    return Location(parts.scheme.lower(), parts.hostname or "", parts.port or PORTS.get(parts.scheme.lower(), 0), "/")
 
 
 def _unreadable(uri: str, why: str) -> UsageError:

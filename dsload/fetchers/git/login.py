@@ -7,7 +7,8 @@ from dsload.errors import DsloadError, NotFoundError, RefusedError
 from dsload.fetchers.git.location import Location, site
 from dsload.listing import Request, Response
 from dsload.secrets import Secrets, basic, bearer, hide
-from dsload.transfer.client import Client, Sink
+from dsload.transfer.client import Client
+from dsload.transfer.exchange import Sink
 from dsload.transfer.retry import Failure, status_text, to_error
 
 TOKEN_USER = "oauth2"  # the user name that goes with a token, as the original data-loader gives it  # noqa: S105

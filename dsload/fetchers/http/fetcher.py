@@ -12,9 +12,9 @@ from dsload.fetchers.http.index import INDEX_TYPES, Link, parse_index
 from dsload.fetchers.http.sums import header_digest, parse_single_sum, parse_sums
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.names import unsafe
-from dsload.secrets import authorization, basic, public_uri
+from dsload.secrets import authorization, basic, origin, public_uri
 from dsload.source import Source
-from dsload.transfer.client import never, origin
+from dsload.transfer.exchange import never
 from dsload.transfer.retry import Failure, status_text, to_error
 
 Entries = list[Entry]

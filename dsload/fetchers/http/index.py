@@ -23,6 +23,8 @@ from html import unescape
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, unquote, urlsplit
 
+from dsload.secrets import origin
+
 INDEX_TYPES = frozenset({"text/html", "application/xhtml+xml", "application/json"})
 
 
@@ -76,7 +78,6 @@ _URL = re.compile(r"[!#-;=?-Z\[\]_a-z~]*")
 _RESERVED = "%:/?#[]@!$&'()*+,;="
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SORTING_KEYS = frozenset({"C", "O", "sort", "order"})
-_PORTS = {"http": 80, "https": 443}
 
 
 def parse_index(page: bytes, content_type: str, url: str) -> list[Link] | None:
@@ -237,7 +238,7 @@ class _Folder:
     """
 
     prefix: str
-    origin: tuple[str, str | None, int | None]
+    origin: tuple[str, str, int]
     segments: list[str]
     whole: bool
 
@@ -283,9 +284,8 @@ class _Folder:
         return "/".join(segments[depth:])
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _origin(url: str) -> tuple[str, str, int]:
     try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
-    except ValueError:  # a port or an address that is none
-        return "", None, None
+        return origin(url)
+    except ValueError:  # the port is not a number, or the address is malformed
+        return "", "", 0
