@@ -1,4 +1,4 @@
-"""A build on a screen: load the parts, make the tree beside the old one, own it, tell of it, swap it in.
+"""A build on a screen: load the parts, make the tree beside the old one, own it, record it, swap it in.
 
 On the volume, below the builder's home: the parts in `pkgs`, the tree at the builder's place, and while it is made
 `.NAME.new` beside it. A tree has its inventory and marker in its own `.dsload`, so that they are swapped in with it.
@@ -81,7 +81,7 @@ def _restore(volume: Volume, place: str) -> None:
 
 
 def _standing(root: Path, path: str, header: Header, ownership: Ownership) -> Volume | None:
-    """The tree, where it is what the header says, whole and unchanged."""
+    """The tree, if it is the one that the header describes, whole and unchanged."""
     try:
         tree = Volume.open(root, path, ownership, create=False)
     except NotFoundError:
@@ -191,18 +191,18 @@ def _hash(tree: Volume, path: str) -> str:
 
 
 def _inside(tree: Volume, path: str, prefix: str) -> str:
-    """Where a symlink of a tree points. Raises UnsafePathError where that is out of it."""
+    """Where a symlink of a tree points. Raises UnsafePathError if that is outside of the tree."""
     target = tree.link_target(path)
     root = os.path.realpath(tree.path)
     there = target.replace(prefix, root, 1) if f"{target}/".startswith(f"{prefix}/") else target
     led = os.path.realpath(os.path.join(root, os.path.dirname(path), there))
     if led != root and not led.startswith(f"{root}/"):
-        why = f"this symlink points out of what was built ({target!r})"
-        raise UnsafePathError("checking", path, why, "leave out the package that it is of")
+        why = f"this symlink points outside of what was built ({target!r})"
+        raise UnsafePathError("checking", path, why, "leave out the package that it belongs to")
     return target
 
 
-# What stays beside it
+# What stays beside the tree
 
 
 def _drop_parts(volume: Volume, inventory: Inventory) -> None:
@@ -214,7 +214,7 @@ def _drop_parts(volume: Volume, inventory: Inventory) -> None:
 
 
 def _keep_parts(volume: Volume, inventory: Inventory, header: Header) -> None:
-    """Own what was made of the parts too, and tell of the parts."""
+    """Own the parts and what was made of them, and record the parts."""
     for _ in volume.own_tree(PARTS):
         pass
     volume.sync()

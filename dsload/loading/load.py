@@ -13,7 +13,7 @@ from dsload.loading.builds import build
 from dsload.loading.plan import Nowhere, make_plan
 from dsload.loading.run import Run, opened
 from dsload.loading.settings import Settings, Target
-from dsload.loading.shards import load_shard, refuse_shards
+from dsload.loading.shards import load_shard
 from dsload.loading.sharing import forget_plan
 from dsload.loading.steps import filled, preflight, prepare, said_already
 from dsload.loading.supply import Supply, selection
@@ -77,7 +77,6 @@ def whole(run: Run, client: Client) -> Report:
         return _forecast(run, listing)
     report, header = run.report(listing), run.header(listing)
     with opened(run) as at:
-        refuse_shards(at.volume)
         recovered = at.recover(header)
         plan = at.plan(listing.entries, run.selects(listing), run.source.sync)
         if plan.nothing and not recovered and said_already(at.inventory, header):

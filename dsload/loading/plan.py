@@ -2,18 +2,18 @@
 
 | entry in the listing | row in the inventory | on the volume      | decision                                  |
 |----------------------|----------------------|--------------------|-------------------------------------------|
-| selected             | same version or sum  | as the row says    | keep; stamp where owner or mode differ    |
+| selected             | same version or sum  | as the row says    | keep; stamp if owner or mode differ       |
 | selected             | same version or sum  | changed or missing | load                                      |
 | selected             | other version or sum | anything           | load                                      |
-| selected             | none                 | anything           | load (a file that dsload did not put is   |
+| selected             | none                 | anything           | load (a file of somebody else's is        |
 |                      |                      |                    | replaced; a directory is an error)        |
 | filtered out         | any                  | anything           | leave                                     |
 | none                 | any, sync            | as the row says    | delete                                    |
-| none                 | any, sync            | changed or missing | forget: it is not dsload's any more       |
+| none                 | any, sync            | changed or missing | forget: it is no longer dsload's          |
 | none                 | any, copy            | anything           | leave                                     |
 | none                 | none                 | anything           | leave: dsload did not put it              |
 
-What an earlier load put where now a directory has to be, or where a directory was, is deleted first under sync.
+Under sync, what an earlier load put in the way of a new file or directory is deleted first.
 """
 
 import os
@@ -34,7 +34,7 @@ class Ground(Protocol):
     """What a plan looks at."""
 
     def look(self, path: str) -> os.stat_result | None:
-        """lstat through no symlink; raises UnsafePathError where a directory of the path is none."""
+        """lstat through no symlink. Raises UnsafePathError if a directory of the path is not a directory."""
 
     def link_target(self, path: str) -> str:
         """Where the symlink at a path points."""
@@ -62,16 +62,16 @@ class Plan:
 
     Args:
         load: entries to bring.
-        stamp: entries that are there but need their owner or mode.
-        keep: how many files are there as they should be, the stamped ones included.
+        stamp: entries whose files are right but need their owner or mode.
+        keep: how many files are right already, the stamped ones included.
         keep_bytes: their size.
-        refresh: rows to write anew, as only the version at the source changed.
+        refresh: rows to rewrite, as only the version at the source has changed.
         delete: paths to delete once everything else is in place.
-        delete_first: paths to delete before, as they stand where a directory or file will be.
-        blocked: the entries that they stand in the way of.
+        delete_first: paths to delete before anything else, as they stand in the way.
+        blocked: the entries that those are in the way of.
         forget: paths whose rows go, and whose files stay.
-        replaced: how many of the files to load take the place of one that is there.
-        replaced_bytes: what those take on the volume.
+        replaced: how many of the files to load replace an existing one.
+        replaced_bytes: the space that those take on the volume.
     """
 
     load: list[Entry] = field(default_factory=list)
@@ -88,13 +88,13 @@ class Plan:
 
     @property
     def nothing(self) -> bool:
-        """Whether the target is as it should be already."""
+        """Whether the target is right already."""
         lists = (self.load, self.stamp, self.refresh, self.delete, self.delete_first, self.forget)
         return not any(lists)
 
     @property
     def bytes_to_load(self) -> int:
-        """The size of what is to be brought, as far as the source tells."""
+        """The size of what is to be loaded, as far as the source states it."""
         return sum(max(0, entry.size) for entry in self.load)
 
 
@@ -139,7 +139,7 @@ def make_plan(
 
 
 def as_loaded(rows: Iterable[Row], target: Ground) -> tuple[list[Entry], bool]:
-    """The entries that rows were made of, as far as they are on the volume as they say; and whether all are."""
+    """The entries of the rows whose files are unchanged on the volume, and whether all of them are."""
     entries: list[Entry] = []
     reader, whole = _Remembered(), True
     for row in rows:
@@ -153,27 +153,27 @@ def as_loaded(rows: Iterable[Row], target: Ground) -> tuple[list[Entry], bool]:
 
 
 class _Remembered:
-    """In the place of a reader, for what is there already."""
+    """In the place of a reader, for what the target holds already."""
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:
         """Raises ChangedError."""
-        why = "it was there a moment ago, and somebody has changed it"
-        raise ChangedError("reading", entry.path, why, "see who else writes to the target")
+        why = "it was unchanged a moment ago, and somebody has changed it since"
+        raise ChangedError("reading", entry.path, why, "find out who else writes to the target")
 
 
 def check_free(entry: Entry, target: Ground) -> os.stat_result | None:
-    """What is at an entry's path, None where nothing is.
+    """What stands at an entry's path, None if nothing does.
 
     Raises:
-        UnsafePathError: a directory stands where its file goes, or something else where one of its directories goes.
+        UnsafePathError: a directory is in the way of its file, or a file in the way of one of its directories.
     """
     found = target.look(entry.path)
     if found is None or stat.S_ISDIR(found.st_mode) == entry.directory:
         return found
     if entry.directory:
-        raise UnsafePathError("checking", entry.path, "a file stands where this directory goes", _REMOVE)
+        raise UnsafePathError("checking", entry.path, "a file is in the way of this directory", _REMOVE)
     if stat.S_ISDIR(found.st_mode):
-        raise UnsafePathError("checking", entry.path, "a directory stands where this file goes", _REMOVE)
+        raise UnsafePathError("checking", entry.path, "a directory is in the way of this file", _REMOVE)
     return found
 
 
@@ -202,7 +202,7 @@ def _still_there(row: Row, target: Ground) -> bool:
 
 
 def _same(entry: Entry, row: Row) -> bool:
-    """Whether a row is of this entry's content."""
+    """Whether a row describes this entry's content."""
     if entry.directory or row.directory:
         return entry.directory and row.directory
     if entry.symlink is not None or row.symlink is not None:
@@ -227,7 +227,7 @@ def _intact(row: Row, found: os.stat_result, target: Ground) -> bool:
 
 
 def _unblock(plan: Plan, errors: dict[str, UnsafePathError]) -> None:
-    """What stands in the way goes first where an earlier load put it and it is to be deleted anyway."""
+    """What is in the way goes first, if an earlier load put it there and it is to be deleted anyway."""
     if not errors:
         return
     going = set(plan.delete)
@@ -243,7 +243,7 @@ def _unblock(plan: Plan, errors: dict[str, UnsafePathError]) -> None:
 
 
 def _pairs(entries: Iterable[Entry], rows: Iterable[Row]) -> Iterator[tuple[Entry | None, Row | None]]:
-    """Both by path; one side is None where only the other has it."""
+    """Both by path; one side is None if only the other has the path."""
     left, right = iter(entries), iter(rows)
     entry, row = next(left, None), next(right, None)
     while entry is not None or row is not None:

@@ -136,6 +136,7 @@ def opened(run: Run, path: str | None = None) -> Iterator[Opened]:
     """
     volume = prepared(run, path)
     with Lease(volume) as lease, contextlib.closing(Inventory(volume)) as inventory:
+        refuse_shards(volume)
         volume.own_target()
         yield Opened(run, volume, inventory, lease)
 
@@ -145,3 +146,11 @@ def prepared(run: Run, path: str | None = None) -> Volume:
     volume = Volume.open(run.target.root, run.target.path if path is None else path, run.target.owner)
     volume.prepare()
     return volume
+
+
+def refuse_shards(volume: Volume, but: str = "") -> None:
+    """Raise BusyError if a shard of another plan is alive, and take away the leases of dead ones."""
+    for name in volume.state_names("lease-*.json"):
+        if name != but:
+            with Lease(volume, name=name):
+                pass

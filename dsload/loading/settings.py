@@ -59,7 +59,7 @@ class Shard:
     Args:
         index: from 0.
         count: of all parts.
-        round: tells loads of the same source from each other, such as the name of a Job; "" if nothing does.
+        round: distinguishes loads of the same source, such as the name of a Job; "" if nothing does.
     """
 
     index: int

@@ -9,7 +9,7 @@ from operator import add
 from dsload.errors import UsageError
 from dsload.listing import Listing
 from dsload.loading.plan import Plan
-from dsload.loading.run import Opened, Run, prepared
+from dsload.loading.run import Opened, Run, prepared, refuse_shards
 from dsload.loading.settings import Shard
 from dsload.loading.sharing import (
     SharedPlan,
@@ -25,7 +25,6 @@ from dsload.loading.steps import clear_way, filled, intact, preflight, prepare, 
 from dsload.report import Bytes, Files, Report
 from dsload.target.inventory import Inventory
 from dsload.target.lease import Lease
-from dsload.target.volume import Volume
 from dsload.transfer.client import Client
 
 
@@ -92,14 +91,6 @@ def _shared_plan(at: Opened, me: Shard, listing: Listing) -> SharedPlan | None:
     shared = make_shared(me, run.source, listing, plan)
     publish(shared, volume)
     return shared
-
-
-def refuse_shards(volume: Volume, but: str = "") -> None:
-    """Raise BusyError if a shard of another plan is alive, and take away the leases of dead ones."""
-    for name in volume.state_names("lease-*.json"):
-        if name != but:
-            with Lease(volume, name=name):
-                pass
 
 
 def _as_planned(run: Run, plan: SharedPlan, listing: Listing, client: Client) -> Listing:

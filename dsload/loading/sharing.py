@@ -29,7 +29,7 @@ class SharedPlan:
     """What all shards of a load are to do.
 
     Args:
-        id: tells it from other plans.
+        id: distinguishes it from other plans.
         identity, selection: of the source.
         count, round: of the shards.
         revision: that was listed.

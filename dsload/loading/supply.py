@@ -54,7 +54,7 @@ class Supply:
         The way starts over from the fallback if the server cannot be reached, and lists again if the source changes.
 
         Args:
-            way: lists the source by a client, and goes on from there.
+            way: lists the source by a client, and does with the listing what is to be done.
 
         Raises:
             UnreachableError: nobody can be reached.

@@ -696,7 +696,7 @@ def test_a_dry_run_of_a_loaded_target_changes_nothing(source: str, root: Path, t
 def test_a_dry_run_refuses_what_a_load_would_refuse(source: str, root: Path) -> None:
     trees.make(root / "t", {"a.txt/in the way": b""})
     flags = ["load", source, "--mount-root", root, "--mount-path", "t", "--dry-run"]
-    failed(run(*flags), 5, "a directory stands where this file goes")
+    failed(run(*flags), 5, "a directory is in the way of this file")
 
 
 # ls, verify, sources

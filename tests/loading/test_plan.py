@@ -133,7 +133,7 @@ def test_the_truth_table(case: str) -> None:
     assert made.bytes_to_load == sum(max(0, entry.size) for entry in made.load)
 
     if "delete_first" in expected:
-        with pytest.raises(UnsafePathError, match="stands where this"):
+        with pytest.raises(UnsafePathError, match="in the way of this"):
             plan(entries, rows, volume, sync=False)
     else:
         kept = {name: value for name, value in expected.items() if name not in ("delete", "forget")}
@@ -145,12 +145,12 @@ def test_the_truth_table(case: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "there", "row", "why"),
     [
-        (file("f"), None, None, "a directory stands where this file goes"),
-        (file("f"), None, ROW, "a directory stands where this file goes"),
-        (file("f", symlink="t"), None, None, "a directory stands where this file goes"),
-        (file("f", directory=True), THERE, None, "a file stands where this directory goes"),
-        (file("f", directory=True), (6, MTIME), ROW, "a file stands where this directory goes"),
-        (file("f", directory=True), "link", None, "a file stands where this directory goes"),
+        (file("f"), None, None, "a directory is in the way of this file"),
+        (file("f"), None, ROW, "a directory is in the way of this file"),
+        (file("f", symlink="t"), None, None, "a directory is in the way of this file"),
+        (file("f", directory=True), THERE, None, "a file is in the way of this directory"),
+        (file("f", directory=True), (6, MTIME), ROW, "a file is in the way of this directory"),
+        (file("f", directory=True), "link", None, "a file is in the way of this directory"),
     ],
 )
 def test_what_somebody_else_put_in_the_way_is_an_error(

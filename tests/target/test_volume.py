@@ -349,7 +349,7 @@ def test_a_symlink_at_a_files_name_is_replaced(name: str, source: Path, outside:
     os.symlink(outside / "a", tmp_path / "t" / name)
     before = trees.everything(outside)
     if name == "empty":
-        with pytest.raises(UnsafePathError, match="stands where this directory goes"):
+        with pytest.raises(UnsafePathError, match="is in the way of this directory"):
             bring(source, tmp_path)
     else:
         bring(source, tmp_path)
@@ -454,7 +454,7 @@ def test_an_earlier_loads_directory_with_a_strangers_file_stays(tmp_path: Path) 
     bring(trees.make(tmp_path / "one", {"d/f": b"1", "other": b""}), tmp_path)
     (tmp_path / "t/d/theirs").write_bytes(b"theirs")
     two = trees.make(tmp_path / "two", {"d": b"2", "new": b"new"})
-    with pytest.raises(UnsafePathError, match="a directory stands where this file goes"):
+    with pytest.raises(UnsafePathError, match="a directory is in the way of this file"):
         bring(two, tmp_path)
     assert (tmp_path / "t/d/theirs").read_bytes() == b"theirs"
     assert not (tmp_path / "t/new").exists()
