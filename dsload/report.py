@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, TextIO, cast
 
+from dsload.secrets import carrying
+
 log = logging.getLogger(__name__)
 
 LINE_EVERY = 10.0  # seconds
@@ -92,7 +94,7 @@ def shown(progress: Progress, stream: TextIO, quiet: bool = False) -> Iterator[N
 @contextlib.contextmanager
 def _lines(progress: Progress) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=_tell, args=(progress, stop), name="dsload-progress", daemon=True)
+    thread = threading.Thread(target=carrying(_tell), args=(progress, stop), name="dsload-progress", daemon=True)
     thread.start()
     try:
         yield

@@ -1,12 +1,23 @@
-"""Secrets mounted as files, and the net that keeps them out of everything a person may read."""
+"""Secrets mounted as files, and the net that keeps them out of everything a person may read.
+
+What is hidden is held by a scope: a load, or a command. A scope ends with what it hides, so that the password of one
+load is an ordinary word in the next one.
+"""
 
 import base64
+import contextlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
-from dsload.errors import UsageError
+from dsload.errors import DsloadError, UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULT_DIRECTORY = "/run/dataset/secrets"
 
@@ -29,12 +40,12 @@ _SENSITIVE_NAME = re.compile(
 _SHORTEST = 4
 PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418, "file": 0}  # of a URL that states none
 
-_known: set[str] = set()
+_scope: ContextVar[set[str] | None] = ContextVar("dsload hides", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The values of the secrets directory, "" where a file is missing; ca_crt and known_hosts are paths."""
+    """The values of the secrets directory, "" if a file is missing; ca_crt and known_hosts are paths."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -47,12 +58,19 @@ class Secrets:
     ca_crt: str = ""
     known_hosts: str = ""
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The values that are never to be shown."""
+        login = basic(self.username, self.password).removeprefix("Basic ") if self.password else ""
+        values = (getattr(self, each.name) for each in fields(self) if each.name not in _PUBLIC)
+        return tuple(filter(None, (*values, login)))
+
 
 def read_secrets(directory: str | Path = DEFAULT_DIRECTORY) -> Secrets:
-    """Read a mounted Secret. A missing directory or file is fine; white space at the ends is dropped.
+    """Read a mounted Secret. A missing directory or file is fine; white space at both ends is dropped.
 
     Raises:
-        UsageError: a file is there and cannot be read.
+        UsageError: a file exists and cannot be read.
     """
     values = {}
     for name, attribute in _FILES.items():
@@ -65,40 +83,77 @@ def read_secrets(directory: str | Path = DEFAULT_DIRECTORY) -> Secrets:
             why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UsageError("reading the secret", str(path), str(why), "check its permissions and content") from None
         values[attribute] = str(path) if attribute in ("ca_crt", "known_hosts") else text
-        if attribute not in _PUBLIC:
-            hide(text)
     secrets = Secrets(**values)
-    if secrets.password:
-        basic(secrets.username, secrets.password)  # which hides it, whoever may send it
+    hide(*secrets.hidden)
     return secrets
 
 
 def basic(username: str, password: str) -> str:
-    """The value of an Authorization header (RFC 7617). It is hidden from here on: the password can be read in it."""
+    """The value of an Authorization header (RFC 7617). It is hidden, as the password can be read in it."""
     value = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
     hide(value)
     return f"Basic {value}"
 
 
 def bearer(token: str) -> str:
-    """The value of an Authorization header (RFC 6750). Raises UsageError where the token cannot be one."""
+    """The value of an Authorization header (RFC 6750). Raises UsageError if the token cannot be one."""
     if re.search(r"\s", token):
         raise UsageError("reading", "the secret token", "it holds white space", "it has to be one word")
     return f"Bearer {token}"
 
 
 def authorization(secrets: Secrets) -> str:
-    """The value of an Authorization header for username and password, else for the token; "" without either."""
+    """The value of an Authorization header for username and password, else for the token; "" if there is neither."""
     if secrets.username and secrets.password:
         return basic(secrets.username, secrets.password)
     return bearer(secrets.token) if secrets.token else ""
 
 
-def hide(value: str) -> None:
-    """Never show this value from here on, nor any line of it."""
-    for line in (value, *value.splitlines()):
-        if len(line) >= _SHORTEST:
-            _known.update({line, quote(line, safe="")})
+@contextlib.contextmanager
+def redaction(*values: str) -> Iterator[None]:
+    """Hide values, and all that hide() is given meanwhile, until the block ends; then errors leave it without them.
+
+    A scope within another is part of it.
+
+    Args:
+        values: never to be shown.
+    """
+    outer = _scope.get()
+    token = _scope.set(set() if outer is None else outer)
+    try:
+        hide(*values)
+        yield
+    except DsloadError as error:
+        error.doing, error.where, error.why, error.fix = map(redact, (error.doing, error.where, error.why, error.fix))
+        error.args = (error.doing, error.where, error.why, error.fix)
+        raise
+    finally:
+        _scope.reset(token)
+
+
+def carrying(work: Callable[P, T]) -> Callable[P, T]:
+    """The same work for another thread, which then hides what this one hides: threads do not inherit a scope."""
+    scope = _scope.get()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+        token = _scope.set(scope)
+        try:
+            return work(*args, **kwargs)
+        finally:
+            _scope.reset(token)
+
+    return carried
+
+
+def hide(*values: str) -> None:
+    """Never show these values, nor any line of them, as long as the scope is open; outside of any nothing happens."""
+    known = _scope.get()
+    if known is None:
+        return
+    for value in values:
+        for line in (value, *value.splitlines()):
+            if len(line) >= _SHORTEST:
+                known.update({line, quote(line, safe="")})
 
 
 def sensitive(name: str) -> bool:
@@ -108,14 +163,14 @@ def sensitive(name: str) -> bool:
 
 def redact(text: str) -> str:
     """A text without any hidden value."""
-    for value in sorted(_known, key=len, reverse=True):
+    for value in sorted(_scope.get() or (), key=len, reverse=True):
         if value in text:
             text = text.replace(value, "***")
     return text
 
 
 def public_uri(uri: str) -> str:
-    """A URI without user info, and with the values of its query hidden where their names say so."""
+    """A URI without user info, and with the values of its query hidden if their names suggest a secret."""
     try:
         parts = urlsplit(uri)
         _ = parts.port

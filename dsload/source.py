@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from dsload import registry
 from dsload.errors import UsageError
 from dsload.listing import Filter
-from dsload.secrets import hide, public_uri, sensitive
+from dsload.secrets import public_uri, redaction, sensitive
 
 SELECTION = frozenset({"include", "exclude", "syncMode"})
 _GO_QUOTED = re.compile(  # what Go's strconv.Quote writes
@@ -30,6 +30,7 @@ class Source:
         filter: include and exclude patterns.
         sync: whether files that the source no longer has are deleted from the target.
         fallback: who else has the same, for when the source's own server cannot be reached.
+        hidden: values of the URI and the options that are never to be shown.
     """
 
     type: str
@@ -38,6 +39,7 @@ class Source:
     filter: Filter = field(default_factory=Filter)
     sync: bool = True
     fallback: "Source | None" = None
+    hidden: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def parse(cls, uri: str, type: str | None = None, options: Mapping[str, str] | None = None) -> "Source":
@@ -46,14 +48,19 @@ class Source:
         Raises:
             UsageError: an unknown type, scheme, option or value.
         """
+        hidden = _secrets_of(uri, options or {})
+        with redaction(*hidden):
+            return cls._read(uri, type, options or {}, hidden)
+
+    @classmethod
+    def _read(cls, uri: str, type: str | None, options: Mapping[str, str], hidden: tuple[str, ...]) -> "Source":
         _check_form(uri)
         spec = registry.find(type, uri)
         _check_uri(uri, spec)
         uri = _one_name(uri) if spec.revision_in_name else uri
-        given = dict(options or {})
+        given = dict(options)
         if not spec.query_is_uri:
             given = _query_options(uri, spec) | given
-        _hide_secrets(uri, given)
         mode = given.pop("syncMode", "sync") or "sync"
         if mode not in ("sync", "copy"):
             raise UsageError("reading", "option syncMode", f"{mode!r} is neither sync nor copy")
@@ -61,11 +68,15 @@ class Source:
         if not spec.any_option:
             _check_options(given, spec)
         second = given.pop("fallback", "") if "fallback" in spec.options else ""
-        source = cls(spec.type, uri, given, patterns, mode == "sync")
-        return replace(source, fallback=_fallback(source, second)) if second else source
+        source = cls(spec.type, uri, given, patterns, mode == "sync", hidden=hidden)
+        if not second:
+            return source
+        fallback = _fallback(source, second)
+        return replace(source, fallback=fallback, hidden=hidden + fallback.hidden)
 
     def __str__(self) -> str:
-        return public_uri(self.uri)
+        with redaction(*self.hidden):
+            return public_uri(self.uri)
 
     @property
     def spec(self) -> registry.Spec:
@@ -208,10 +219,12 @@ def _check_options(options: Mapping[str, str], spec: registry.Spec) -> None:
             raise UsageError("reading", f"option {key}", f"{spec.type} does not know it", f"its options are: {known}")
 
 
-def _hide_secrets(uri: str, options: Mapping[str, str]) -> None:
-    parts = urlsplit(uri)
-    if parts.password:
-        hide(unquote(parts.password))
-    for key, value in (*options.items(), *parse_qsl(parts.query)):
-        if sensitive(key):
-            hide(value)
+def _secrets_of(uri: str, options: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of a URI and of options that are never to be shown."""
+    try:
+        parts = urlsplit(uri)
+        found = [unquote(parts.password)] if parts.password else []
+        query = parse_qsl(parts.query)
+    except ValueError:  # _check_form() refuses it, and shows nothing of it
+        found, query = [], []
+    return tuple(found + [value for key, value in (*options.items(), *query) if value and sensitive(key)])

@@ -17,7 +17,7 @@ import click
 
 from dsload import __version__
 from dsload.errors import DsloadError, IntegrityError, InterruptedLoad, TerminatedLoad, UsageError
-from dsload.secrets import DEFAULT_DIRECTORY, Secrets, public_uri, read_secrets, redact
+from dsload.secrets import DEFAULT_DIRECTORY, Secrets, public_uri, read_secrets, redact, redaction
 
 if TYPE_CHECKING:
     from dsload.loading.settings import Settings, Shard, Target
@@ -553,6 +553,11 @@ def _error_of(error: BaseException) -> "Fault":
 
 
 def _run(command: click.Command, name: str) -> NoReturn:
+    with redaction():
+        _run_hiding(command, name)
+
+
+def _run_hiding(command: click.Command, name: str) -> NoReturn:
     stdout = sys.stdout
     try:
         code = command.main(prog_name=name, standalone_mode=False)

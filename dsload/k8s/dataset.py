@@ -18,7 +18,7 @@ import yaml
 from dsload import registry
 from dsload.errors import UsageError
 from dsload.k8s import crd
-from dsload.secrets import hide, public_uri, redact, sensitive
+from dsload.secrets import hide, public_uri, redact, redaction, sensitive
 from dsload.source import Source
 
 API_VERSION, KIND = f"{crd.GROUP}/{crd.VERSION}", crd.KIND
@@ -133,7 +133,8 @@ def parse_all(documents: Iterable[tuple[str, Any]]) -> list[Dataset]:
     found: list[Dataset] = []
     wrong: list[str] = []
     for where, document in documents:
-        problems = [redact(": ".join(filter(None, (where, *problem)))) for problem in _problems(document)]
+        with redaction():
+            problems = [redact(": ".join(filter(None, (where, *problem)))) for problem in _problems(document)]
         if not problems and document["kind"] == KIND:
             found.append(_dataset(document, where))
         wrong += problems
@@ -158,7 +159,8 @@ def parse_dataset(text: str, where: str) -> Dataset:
         why = f"it holds {len(found)} Datasets" if found else "it holds no Dataset"
         raise UsageError("reading", where, why, "give a file with exactly one")
     place, document = found[0]
-    _check_for_load(document, where)
+    with redaction():
+        _check_for_load(document, where)
     return _dataset(document, place)
 
 

@@ -19,7 +19,7 @@ from dsload.loading.steps import filled, preflight, prepare, said_already
 from dsload.loading.supply import Supply, selection
 from dsload.names import check_names
 from dsload.report import Progress, Report
-from dsload.secrets import Secrets
+from dsload.secrets import Secrets, redaction
 from dsload.source import Source
 from dsload.target.inventory import Inventory
 from dsload.target.volume import Volume
@@ -55,13 +55,13 @@ def load(
     started = time.monotonic()
     source = Source.parse(source) if isinstance(source, str) else source
     target = target if isinstance(target, Target) else Target.at(target)
-    settings, progress = settings or Settings(), progress or Progress()
-    source.spec.load()  # refuses what is only mounted, before anything is said
-    log.info("loading %s into %s", source, target.place)
-    supply = Supply(source, secrets or Secrets(), settings.network, progress.retried, watch)
-    run = Run(source, target, settings, progress, watch, supply)
-    report = supply.serve(_way(run))
-    return replace(report, seconds=time.monotonic() - started)
+    secrets, settings, progress = secrets or Secrets(), settings or Settings(), progress or Progress()
+    with redaction(*source.hidden, *secrets.hidden):
+        source.spec.load()  # refuses what is only mounted, before anything is said
+        log.info("loading %s into %s", source, target.place)
+        supply = Supply(source, secrets, settings.network, progress.retried, watch)
+        report = supply.serve(_way(Run(source, target, settings, progress, watch, supply)))
+        return replace(report, seconds=time.monotonic() - started)
 
 
 def _way(run: Run) -> Callable[[Client], Report]:
@@ -126,9 +126,11 @@ def ls(
         DsloadError: one of `dsload.errors`.
     """
     source = Source.parse(source) if isinstance(source, str) else source
-    supply = Supply(source, secrets or Secrets(), (settings or Settings()).network, watch=watch)
-    listing = supply.serve(supply.list)
-    selects = selection(source, listing)
-    entries = sorted((entry for entry in listing.entries if selects(entry.path)), key=lambda entry: entry.path)
-    check_names(entries)
-    return replace(listing, entries=entries)
+    secrets, settings = secrets or Secrets(), settings or Settings()
+    with redaction(*source.hidden, *secrets.hidden):
+        supply = Supply(source, secrets, settings.network, watch=watch)
+        listing = supply.serve(supply.list)
+        selects = selection(source, listing)
+        entries = sorted((entry for entry in listing.entries if selects(entry.path)), key=lambda entry: entry.path)
+        check_names(entries)
+        return replace(listing, entries=entries)

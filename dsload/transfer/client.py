@@ -16,7 +16,7 @@ import pycurl
 
 from dsload.errors import DsloadError, InterruptedLoad, UnreachableError
 from dsload.listing import Request, Response
-from dsload.secrets import redact
+from dsload.secrets import carrying, redact
 from dsload.transfer.exchange import Exchange, Fetch, Sink, Wanted, always
 from dsload.transfer.lane import Lane
 from dsload.transfer.network import Network
@@ -250,14 +250,14 @@ class _Loop(threading.Thread):
     """One thread, one CurlMulti, some lanes: `share` of them for heavy exchanges."""
 
     def __init__(self, client: Client, share: int, light: bool) -> None:
-        super().__init__(name="dsload-loop", daemon=True)
+        super().__init__(target=carrying(self._work), name="dsload-loop", daemon=True)
         self._client, self._share, self._light = client, share, light
         self._multi = pycurl.CurlMulti()
         self._idle: list[Lane] = []
         self._running: dict[pycurl.Curl, Lane] = {}
         self._waited, self._since, self._waits = 0.0, time.monotonic(), False
 
-    def run(self) -> None:
+    def _work(self) -> None:
         try:
             while not self._client.closed:
                 self._fill()

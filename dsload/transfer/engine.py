@@ -15,6 +15,7 @@ from typing import cast
 from dsload.errors import ChangedError, DsloadError
 from dsload.listing import BytesReader, Entry, HttpReader, Response
 from dsload.report import Progress
+from dsload.secrets import carrying
 from dsload.target.inventory import Inventory, Row
 from dsload.target.volume import Volume, from_oserror
 from dsload.transfer import checksum
@@ -135,7 +136,7 @@ class Transfer:
             thread.join()
 
     def _start(self, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work, name=f"dsload{work.__name__}", daemon=True)
+        thread = threading.Thread(target=carrying(work), name=f"dsload{work.__name__}", daemon=True)
         thread.start()
         self._threads.append(thread)
 

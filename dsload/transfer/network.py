@@ -49,8 +49,7 @@ def _check_proxy(name: str, value: str) -> None:
     user_info, at, _ = value.partition("://")[2].rpartition("@") if "://" in value else value.rpartition("@")
     if at:
         password = user_info.partition(":")[2]
-        for secret in (user_info, password, unquote(password)):
-            hide(secret)
+        hide(user_info, password, unquote(password))
     try:
         scheme, host, _ = origin(value if "://" in value else f"http://{value}")
     except ValueError:

@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from dsload.secrets import carrying
+
 _WATCH = 0.2  # seconds between two looks
 
 
@@ -40,7 +42,7 @@ def run(
         env=dict(env),
         start_new_session=True,
     )
-    reader = threading.Thread(target=_read, args=(child, hear), name="dsload-guarded")
+    reader = threading.Thread(target=carrying(_read), args=(child, hear), name="dsload-guarded")
     reader.start()
     try:
         while reader.is_alive():

@@ -5,6 +5,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from dsload.secrets import carrying
+
 T = TypeVar("T")
 _WATCH = 0.2  # seconds between two looks
 
@@ -19,7 +21,7 @@ def finish(work: Coroutine[Any, Any, T], watch: Callable[[], None] = lambda: Non
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
     with ThreadPoolExecutor(1, thread_name_prefix="dsload-conda") as pool:
-        future: Future[T] = pool.submit(loop.run_until_complete, task)
+        future: Future[T] = pool.submit(carrying(loop.run_until_complete), task)
         try:
             while wait([future], _WATCH).not_done:
                 watch()
