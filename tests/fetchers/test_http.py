@@ -357,7 +357,7 @@ def test_a_page_without_a_slash_is_a_file(fault: FaultServer, volume: Path) -> N
     assert contents(volume / "set") == {"page.html": page}
 
 
-@pytest.mark.parametrize(("path", "why"), [("/nothing/", "404"), ("/nothing", "404"), ("/void/", "nothing in it")])
+@pytest.mark.parametrize(("path", "why"), [("/nothing/", "404"), ("/nothing", "404"), ("/void/", "it is empty")])
 def test_what_is_not_there(fault: FaultServer, volume: Path, path: str, why: str) -> None:
     fault.put("/void/", b"[]", headers={"Content-Type": "application/json"})
     with pytest.raises(NotFoundError, match=why) as error:
@@ -713,7 +713,7 @@ def test_a_source_that_fails_deletes_nothing(fault: FaultServer, volume: Path) -
             bring(f"{fault.url}/set/", volume)
     empty = status(200, body=b"[]", Content_Type="application/json")
     fault.order("/set/", empty)
-    with pytest.raises(NotFoundError, match="nothing in it"):
+    with pytest.raises(NotFoundError, match="it is empty"):
         bring(f"{fault.url}/set/", volume)
     assert contents(volume / "set") == {"a": SMALL, "sub/b": SMALL}
 

@@ -371,13 +371,13 @@ def test_prefixes_end_at_a_slash(moto: Moto, root: Path) -> None:
         target = root / path.replace("/", "-")
         target.mkdir()
         if tree is None:
-            with pytest.raises(NotFoundError, match="nothing in it"):
+            with pytest.raises(NotFoundError, match="it is empty"):
                 bring(f"s3://{bucket}/{path}", target, endpoint=moto.endpoint)
         else:
             bring(f"s3://{bucket}/{path}", target, endpoint=moto.endpoint)
             assert read_tree(target / "set") == tree
     for path in ("pr", "prefi", "x", "pre-x/"):
-        with pytest.raises(NotFoundError, match="nothing in it") as error:
+        with pytest.raises(NotFoundError, match="it is empty") as error:
             bring(f"s3://{bucket}/{path}", root, endpoint=moto.endpoint)
         assert error.value.exit_code == 4
 
