@@ -57,7 +57,8 @@ class Client:
         self.budget = Budget(network.retry_budget)
         self.retrying = retrying
         self._watch = watch
-        self._ready: deque[Exchange] = deque()
+        self._light: deque[Exchange] = deque()
+        self._heavy: deque[Exchange] = deque()
         self._waiting: list[tuple[float, int, Exchange]] = []
         self._serial = itertools.count()
         self._feed: Feed = lambda light, heavy, more: None
@@ -100,10 +101,10 @@ class Client:
                     loop.start()
             self._wake.notify_all()
 
-    def submit(self, exchange: Exchange) -> None:
-        """Run an exchange as soon as a lane is free."""
+    def submit(self, exchange: Exchange, heavy: bool = False) -> None:
+        """Run an exchange as soon as a lane is free, before the feed is asked."""
         with self._wake:
-            self._ready.append(exchange)
+            (self._heavy if heavy else self._light).append(exchange)
         self.wake()
 
     def retry(self, exchange: Exchange, failure: Failure, doing: str, where: str) -> DsloadError | None:
@@ -228,8 +229,10 @@ class Client:
     def _pick(self, now: float, light: bool, heavy: bool, more: bool) -> Exchange | None:
         if self._waiting and self._waiting[0][0] <= now:
             return heapq.heappop(self._waiting)[2]
-        if light and self._ready:
-            return self._ready.popleft()
+        if light and self._light:
+            return self._light.popleft()
+        if heavy and self._heavy:
+            return self._heavy.popleft()
         return self._feed(light, heavy, more)
 
     def release(self) -> None:

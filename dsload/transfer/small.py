@@ -1,29 +1,37 @@
 """A small file: one request, held in memory, verified and put in place whole."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from dsload.errors import ChangedError
 from dsload.listing import Entry, Request, Response
+from dsload.transfer.delivery import Delivery
 from dsload.transfer.exchange import Abandon, Exchange, ends_itself
 from dsload.transfer.retry import EXPIRED, Failure
-
-if TYPE_CHECKING:
-    from dsload.transfer.engine import Transfer
 
 SMALL = 1 << 20  # bytes; what is larger is read in parts, with a partial file on the volume
 
 
+def is_small(entry: Entry) -> bool:
+    """Whether an entry is fetched by one request into memory."""
+    composite = entry.checksum is not None and entry.checksum.parts > 1 and not entry.checksum.part_size
+    return 0 <= entry.size <= SMALL and not composite
+
+
 class SmallGet(Exchange):
-    """The GET of a small file."""
+    """The GET of a small file.
+
+    Args:
+        delivery: the load that it belongs to.
+        entry: the file.
+        arrived: called with the entry, its content and the answer's head when the content is whole.
+    """
 
     __slots__ = (
-        "_asked_anew", "_chunks", "_entry", "_got", "_refetch", "_refused", "_response", "_transfer",
+        "_arrived", "_asked_anew", "_chunks", "_delivery", "_entry", "_got", "_refused", "_response",
     )  # fmt: skip
 
-    def __init__(self, transfer: "Transfer", entry: Entry, refetch: bool = False) -> None:
+    def __init__(self, delivery: Delivery, entry: Entry, arrived: Callable[[Entry, bytes, Response], None]) -> None:
         super().__init__()
-        self._transfer, self._entry, self._refetch = transfer, entry, refetch
+        self._delivery, self._entry, self._arrived = delivery, entry, arrived
         self._chunks: list[bytes] = []
         self._got = 0
         self._response: Response | None = None
@@ -39,45 +47,39 @@ class SmallGet(Exchange):
         self._chunks, self._got, self._response = [], 0, response
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length) != self._entry.size:
-            raise self._changed(int(length))
+            raise self._delivery.resized(self._entry, int(length))
 
     def write(self, chunk: bytes) -> None:
         self._got += len(chunk)
         if self._got > self._entry.size:
-            raise self._changed(self._got)
+            raise self._delivery.resized(self._entry, self._got)
         self._chunks.append(chunk)
 
-    def _changed(self, size: int) -> ChangedError:
-        why = f"it has {size:,} bytes now, {self._entry.size:,} were listed"
-        where = self._transfer.where(self._entry)
-        return ChangedError("downloading", where, why, "run the same command again")
-
     def end(self) -> None:
+        assert self._response is not None
         if self._got < self._entry.size:
-            if self._response and ends_itself(self._response):
-                raise self._changed(self._got)
+            if ends_itself(self._response):
+                raise self._delivery.resized(self._entry, self._got)
             self.failed(Failure("the connection ended before the file did"))
             return
-        transfer = self._transfer
-        transfer.progress.received(self._got, self._entry.path)
-        transfer.client.budget.renew()
-        data, entry, response, refetch = b"".join(self._chunks), self._entry, self._response, self._refetch
-        self._chunks = []
-        transfer.soon(lambda: transfer.place_small(entry, data, response, refetch))
+        self._delivery.progress.received(self._got, self._entry.path)
+        self._delivery.client.budget.renew()
+        data, self._chunks = b"".join(self._chunks), []
+        self._arrived(self._entry, data, self._response)
 
     def failed(self, failure: Failure) -> None:
-        transfer = self._transfer
-        if transfer.stopped:
+        delivery = self._delivery
+        if delivery.work.stopped:
             return
-        transfer.progress.received(self._got, self._entry.path)
+        delivery.progress.received(self._got, self._entry.path)
         self._got = 0
         if self._refused and failure.response and failure.response.status in EXPIRED and not self._asked_anew:
             self._asked_anew = True
             self._refused()
-            transfer.queue_gets([self])
-        elif error := transfer.client.retry(self, failure, "downloading", transfer.where(self._entry)):
-            transfer.fail(transfer.explain(self._entry, failure) or error)
+            delivery.client.submit(self)
+        else:
+            delivery.retry(self, failure, self._entry)
 
     def broke(self, error: Exception) -> None:
         if not isinstance(error, Abandon):
-            self._transfer.fail(error)
+            self._delivery.fail(error)

@@ -1,0 +1,94 @@
+"""What the files of one load share: where they go, who is told, and the errors that end the load."""
+
+from dsload.errors import ChangedError, DsloadError, IntegrityError
+from dsload.listing import BytesReader, Checksum, Entry, HttpReader
+from dsload.report import Progress
+from dsload.target.inventory import Inventory, Row
+from dsload.target.volume import Volume, from_oserror
+from dsload.transfer.client import Client
+from dsload.transfer.exchange import Exchange
+from dsload.transfer.retry import Failure
+from dsload.transfer.work import Work
+
+
+class Delivery:
+    """One load's way from the source to the volume. Any thread may call.
+
+    Args:
+        client: runs the HTTP exchanges.
+        volume: the prepared target.
+        inventory: begun; gets a row for each file.
+        progress: the counters.
+        verify: whether to hash.
+        source: its name for messages.
+
+    Attributes:
+        work: the threads that finish and read files.
+        uncovered: bytes of large files that no part covers yet.
+    """
+
+    def __init__(
+        self, client: Client, volume: Volume, inventory: Inventory, progress: Progress, verify: bool, source: str
+    ) -> None:
+        self.client, self.volume, self.inventory, self.progress = client, volume, inventory, progress
+        self.verify, self._source = verify, source
+        self.work = Work()
+        self.uncovered = 0
+
+    @property
+    def workers(self) -> int:
+        """How many connections there are."""
+        return self.client.network.workers
+
+    def where(self, entry: Entry) -> str:
+        """An entry's name for messages."""
+        return f"{entry.path} from {self._source}"
+
+    def read(self, entry: Entry, reader: BytesReader, start: int, end: int) -> bytes:
+        """Bytes of an entry, tried again within the budget. Raises DsloadError."""
+        data = self.client.insist(lambda: reader.read(entry, start, end), self.work.pause)
+        self.client.budget.renew()
+        return data
+
+    def retry(self, exchange: Exchange, failure: Failure, entry: Entry) -> None:
+        """Run a failed exchange of an entry again after its wait, or end the load."""
+        if error := self.client.retry(exchange, failure, "downloading", self.where(entry)):
+            self.fail(_explained(entry, failure) or error)
+
+    def refetching(self, entry: Entry) -> None:
+        """Say that wrong content is fetched once more."""
+        self.progress.retried(f"{self.where(entry)}: the content is not what the source states; fetching it again")
+
+    def placed(self, row: Row, verified: bool) -> None:
+        """Note that a file is in place."""
+        if self.inventory.append(row):
+            self.work.later(self.inventory.sync)
+        self.progress.loaded(row.path, row.size, verified=verified and bool(row.checksum))
+        self.work.done()
+
+    # What ends a load
+
+    def fail(self, error: Exception, path: str = "the target") -> None:
+        """End the load with this error, unless another came first; path is what was being written."""
+        self.work.fail(from_oserror(error, "writing", path) if isinstance(error, OSError) else error)
+
+    def changed(self, entry: Entry, why: str) -> ChangedError:
+        """The error for a file that is not what was listed."""
+        return ChangedError("downloading", self.where(entry), why, "run the same command again")
+
+    def resized(self, entry: Entry, size: int) -> ChangedError:
+        """The error for a file that does not have the size that was listed."""
+        return self.changed(entry, f"it has {size:,} bytes now, {entry.size:,} were listed")
+
+    def mismatch(self, entry: Entry, stated: Checksum, actual: Checksum) -> IntegrityError:
+        """The error for content that is wrong twice."""
+        why = f"the content has {actual} where the source states {stated}, in two downloads"
+        fix = "tell who keeps the source, or check the network and memory"
+        return IntegrityError("verifying", self.where(entry), why, fix)
+
+
+def _explained(entry: Entry, failure: Failure) -> DsloadError | None:
+    """The error that the entry's own source makes of an answer."""
+    if failure.response is None or not isinstance(entry.reader, HttpReader):
+        return None
+    return entry.reader.explain(entry, failure.response)
