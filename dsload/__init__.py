@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dsload.report import Report
     from dsload.secrets import Secrets, read_secrets
     from dsload.source import Source
-    from dsload.target.volume import Ownership
+    from dsload.target.ownership import Ownership
     from dsload.transfer.network import Network
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _HOMES = {
     "read_secrets": "secrets",
     "Source": "source",
     "Network": "transfer.network",
-    "Ownership": "target.volume",
+    "Ownership": "target.ownership",
 }
 
 

@@ -412,7 +412,7 @@ def _print_objects(objects: list[dict[str, Any]], output: str) -> None:
 
 def _what_to_load(flags: dict[str, Any]) -> tuple["Source", "Target"]:
     from dsload.loading.settings import Target
-    from dsload.target.volume import Ownership
+    from dsload.target.ownership import Ownership
 
     uid, gid, mode, path = flags["mount_uid"], flags["mount_gid"], flags["mount_mode"], flags["mount_path"]
     if flags["file"]:

@@ -22,7 +22,8 @@ from dsload.loading.run import Opened, Run, opened
 from dsload.loading.steps import marker_of, now, preflight, prepare
 from dsload.report import Bytes, Files, Report
 from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Row
-from dsload.target.volume import Ownership, Volume, split_mount_path
+from dsload.target.ownership import Ownership
+from dsload.target.volume import Volume, split_mount_path
 from dsload.transfer.checksum import of_file
 from dsload.transfer.client import Client
 
@@ -75,9 +76,9 @@ def _restore(volume: Volume, place: str) -> None:
     """Undo half a swap, and clear what a build that was killed has left."""
     old = _beside(place, "old")
     if volume.look(place) is None and volume.look(old) is not None:
-        volume.rename(old, place)
+        volume.trees.rename(old, place)
     for suffix in ("old", "new"):
-        volume.remove_tree(_beside(place, suffix))
+        volume.trees.remove(_beside(place, suffix))
 
 
 def _standing(root: Path, path: str, header: Header, ownership: Ownership) -> Volume | None:
@@ -103,7 +104,7 @@ def _keep(tree: Volume, report: Report) -> Report:
         if found is not None and not tree.owned(found, row.executable):
             if not stamped:
                 tree.prepare()
-                tree.remove_state(MARKER)
+                tree.state.remove(MARKER)
             stamped = True
             tree.stamp(row.path, row.executable)
     if stamped:
@@ -134,14 +135,14 @@ def _make(at: Opened, builder: Builder, listing: Listing, header: Header, report
     rows: list[Row] = []
     texts = builder.build(site, tree.path, lambda stated: rows.extend(_rows(tree, builder.prefix, stated, site)))
     for name, text in texts.items():
-        with tree.replace_state(name) as fd:
+        with tree.state.replace(name) as fd:
             os.write(fd, text.encode())
     report = replace(report, files=Files(len(rows), len(rows)), bytes=Bytes(sum(row.size for row in rows)))
     tree.own_target()
     tree.sync()
     Inventory(tree).tell(replace(header, finished=now()), rows, marker_of(report))
-    volume.swap(new, builder.place, old)
-    volume.remove_tree(old)
+    volume.trees.swap(new, builder.place, old)
+    volume.trees.remove(old)
     if builder.keeps_parts:
         _keep_parts(volume, at.inventory, header)
     return report
@@ -165,7 +166,7 @@ def _bring(at: Opened, header: Header, listing: Listing, sync: bool, client: Cli
 def _rows(tree: Volume, prefix: str, stated: Mapping[str, str], site: Site) -> list[Row]:
     """Own every file of a tree; their rows, sorted by path."""
     site.progress.enter("checking what was built")
-    found = sorted(tree.own_tree(), key=lambda item: item[0])
+    found = sorted(tree.trees.own(), key=lambda item: item[0])
     links = {path for path, before, _ in found if stat.S_ISLNK(before.st_mode)}
     unknown = [path for path, *_ in found if path not in stated and path not in links and site.verify]
     with ThreadPoolExecutor(_HASHERS) as pool:
@@ -208,25 +209,25 @@ def _inside(tree: Volume, path: str, prefix: str) -> str:
 def _drop_parts(volume: Volume, inventory: Inventory) -> None:
     inventory.close()
     inventory.forget()
-    volume.remove_tree(PARTS)
-    volume.sweep(set())
-    volume.remove_state(JOURNAL)
+    volume.trees.remove(PARTS)
+    volume.state.sweep(set())
+    volume.state.remove(JOURNAL)
 
 
 def _keep_parts(volume: Volume, inventory: Inventory, header: Header) -> None:
     """Own the parts and what was made of them, and record the parts."""
-    for _ in volume.own_tree(PARTS):
+    for _ in volume.trees.own(PARTS):
         pass
     volume.sync()
     inventory.finish(replace(header, finished=now()), {"revision": header.revision, "finished": now()})
-    volume.sweep(set())
+    volume.state.sweep(set())
 
 
 def _texts_beside(volume: Volume, tree: Volume, builder: Builder) -> dict[str, str]:
     """Copy the builder's texts out of the tree's state, to lie beside it; what the report says of the tree."""
     built = {"prefix": builder.prefix}
     for name in builder.tells:
-        data = b"".join(tree.read_state(name))
+        data = b"".join(tree.state.read(name))
         built[name] = data.decode()
         path = f"{builder.place}.{name}"
         found = volume.look(path)

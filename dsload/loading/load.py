@@ -80,7 +80,7 @@ def whole(run: Run, client: Client) -> Report:
         recovered = at.recover(header)
         plan = at.plan(listing.entries, run.selects(listing), run.source.sync)
         if plan.nothing and not recovered and said_already(at.inventory, header):
-            at.volume.sweep(set())
+            at.volume.state.sweep(set())
             return filled(report, plan, run.progress)
         preflight(at.volume, plan)
         prepare(plan)

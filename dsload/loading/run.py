@@ -123,7 +123,7 @@ class Opened:
         """Write the inventory and the marker: the load is complete, of shards in this round."""
         marker = marker_of(report) | ({"round": round} if round else {})
         self.inventory.finish(replace(header, finished=now()), marker)
-        self.volume.sweep(set())
+        self.volume.state.sweep(set())
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def prepared(run: Run, path: str | None = None) -> Volume:
 
 def refuse_shards(volume: Volume, but: str = "") -> None:
     """Raise BusyError if a shard of another plan is alive, and take away the leases of dead ones."""
-    for name in volume.state_names("lease-*.json"):
+    for name in volume.state.names("lease-*.json"):
         if name != but:
             with Lease(volume, name=name):
                 pass

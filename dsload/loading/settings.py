@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from dsload.errors import UsageError
-from dsload.target.volume import Ownership, split_mount_path
+from dsload.target.ownership import Ownership
+from dsload.target.volume import split_mount_path
 from dsload.transfer.network import Network
 
 MOST_SHARDS = 10_000

@@ -82,7 +82,7 @@ def _shared_plan(at: Opened, me: Shard, listing: Listing) -> SharedPlan | None:
     if plan.nothing and not recovered and said_already(inventory, header):
         if me.round:
             inventory.mark({**(inventory.complete() or {}), "round": me.round})
-        volume.sweep(set())
+        volume.state.sweep(set())
         return None
     preflight(volume, plan)
     inventory.begin(header)

@@ -83,7 +83,7 @@ def make_shared(shard: Shard, source: Source, listing: Listing, plan: Plan) -> S
 
 def publish(plan: SharedPlan, volume: Volume) -> None:
     """Let the other shards have a plan; it appears whole."""
-    with volume.replace_state(PLAN) as fd, open(fd, "wb", closefd=False) as out:
+    with volume.state.replace(PLAN) as fd, open(fd, "wb", closefd=False) as out:
         for value in _lines(plan):
             out.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
 
@@ -107,7 +107,7 @@ def _lines(plan: SharedPlan) -> Iterator[dict[str, Any]]:
 
 def published(volume: Volume) -> SharedPlan | None:
     """The plan that was published, None if none can be read."""
-    lines = volume.read_state(PLAN)
+    lines = volume.state.read(PLAN)
     try:
         plan = SharedPlan(**json.loads(next(lines, b"")), load=[], delete=[], forget=[])
         for row in map(json.loads, lines):
@@ -175,7 +175,7 @@ class Done:
 def say_done(plan: SharedPlan, shard: Shard, report: Report, volume: Volume) -> None:
     """Say that a shard has ended, and what it did."""
     said = {"plan": plan.id, "files": asdict(report.files), "bytes": asdict(report.bytes)}
-    with volume.replace_state(shard.done) as fd, open(fd, "wb", closefd=False) as out:
+    with volume.state.replace(shard.done) as fd, open(fd, "wb", closefd=False) as out:
         out.write(json.dumps(said).encode() + b"\n")
 
 
@@ -184,7 +184,7 @@ def done(plan: SharedPlan, volume: Volume) -> dict[int, Done]:
     found = {}
     for index in range(plan.count):
         try:
-            said = json.loads(b"".join(volume.read_state(Shard(index, plan.count).done)))
+            said = json.loads(b"".join(volume.state.read(Shard(index, plan.count).done)))
             if said["plan"] == plan.id:
                 found[index] = Done(Files(**said["files"]), Bytes(**said["bytes"]))
         except (ValueError, TypeError, KeyError):
@@ -194,6 +194,6 @@ def done(plan: SharedPlan, volume: Volume) -> dict[int, Done]:
 
 def forget_plan(volume: Volume) -> None:
     """Take away the plan, and what the shards say of it."""
-    volume.remove_state(PLAN)
-    for name in volume.state_names("shard-*.json"):
-        volume.remove_state(name)
+    volume.state.remove(PLAN)
+    for name in volume.state.names("shard-*.json"):
+        volume.state.remove(name)

@@ -32,11 +32,11 @@ def said_already(inventory: Inventory, header: Header) -> bool:
 
 def preflight(volume: Volume, plan: Plan) -> None:
     """Drop the partial files that nobody will ask for again, then see that the rest fits."""
-    there = volume.partials()
+    there = volume.state.partials()
     wanted = {fingerprint(entry) for entry in plan.load if entry.size > SMALL or entry.size < 0} if there else set()
-    volume.sweep(wanted)
+    volume.state.sweep(wanted)
     resumed = sum(size for name, size in there.items() if name in wanted)
-    volume.check_space(
+    volume.space.check(
         [max(0, entry.size) for entry in plan.load],
         there=resumed,
         freed=plan.replaced_bytes,

@@ -12,7 +12,8 @@ from dsload.errors import DsloadError, NotFoundError
 from dsload.listing import Checksum
 from dsload.names import STATE
 from dsload.target.inventory import INVENTORY, Inventory, Row
-from dsload.target.volume import Ownership, Volume
+from dsload.target.ownership import Ownership
+from dsload.target.volume import Volume
 from dsload.transfer.checksum import of_file
 
 _WINDOW = 1000  # rows under way at a time

@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, NamedTuple, Self
 
-from dsload.target.volume import JOURNALS, PARTS, Volume, writing
+from dsload.target.oserror import writing
+from dsload.target.state import JOURNALS, PARTS
+from dsload.target.volume import Volume
 
 FORMAT = 1
 INVENTORY, MARKER, JOURNAL = "inventory.jsonl", "complete.json", "parts/files.jsonl"
@@ -115,7 +117,7 @@ class Inventory:
 
     def header(self) -> Header | None:
         """The header, None where there is no inventory that this version reads."""
-        line = next(self._volume.read_state(INVENTORY), b"")
+        line = next(self._volume.state.read(INVENTORY), b"")
         with contextlib.suppress(ValueError, TypeError):
             fields = json.loads(line)
             if isinstance(fields, dict) and fields.get("dsload") == FORMAT:
@@ -125,13 +127,13 @@ class Inventory:
     def complete(self) -> dict[str, Any] | None:
         """What the marker says, None where the last load did not end."""
         with contextlib.suppress(ValueError):
-            found = json.loads(b"".join(self._volume.read_state(MARKER)))
+            found = json.loads(b"".join(self._volume.state.read(MARKER)))
             return found if isinstance(found, dict) else None
         return None
 
     def rows(self) -> Iterator[Row]:
         """The rows of the inventory, sorted by path; the journal is not in them before recover()."""
-        lines = self._volume.read_state(INVENTORY)
+        lines = self._volume.state.read(INVENTORY)
         if self.header() is None:
             return
         next(lines)
@@ -147,7 +149,7 @@ class Inventory:
 
     def broken(self) -> int:
         """How many lines of the inventory are no rows: somebody else wrote them, or the volume lost them."""
-        lines = self._volume.read_state(INVENTORY)
+        lines = self._volume.state.read(INVENTORY)
         next(lines, None)
         return sum(not _is_row(line) for line in lines)
 
@@ -163,10 +165,10 @@ class Inventory:
         number = 0
         for name in self._journals() if names is None else names:
             synced = number
-            for line in self._volume.read_state(name):
+            for line in self._volume.state.read(name):
                 if match := _MARK.fullmatch(line):
                     synced = number + int(match[1])
-            for line in self._volume.read_state(name):
+            for line in self._volume.state.read(name):
                 if _MARK.fullmatch(line):
                     continue
                 number += 1
@@ -188,24 +190,24 @@ class Inventory:
             intact: whether the content of a row's file is as the row says; asked for rows that were not synced.
         """
         before = self.header()
-        journal = any(True for name in self._journals() for _ in self._volume.read_state(name))
+        journal = any(True for name in self._journals() for _ in self._volume.state.read(name))
         foreign = before is not None and before.identity != header.identity
         if journal or foreign:
-            self._volume.remove_state(MARKER)
+            self._volume.state.remove(MARKER)
             self._merge(header, lambda record: record.safe or intact(Row.parse(record.line)), foreign)
         return journal
 
     def begin(self, header: Header) -> None:
         """Take the completion marker away, before anything of the target changes, and open the journal."""
-        self._volume.remove_state(MARKER)
+        self._volume.state.remove(MARKER)
         if self.header() is None:
-            with self._volume.replace_state(INVENTORY) as fd:
+            with self._volume.state.replace(INVENTORY) as fd:
                 os.write(fd, _encode(asdict(header)))
         self._open_journal()
 
     def _open_journal(self) -> None:
         with writing("opening", self._name):
-            self._journal = self._volume.open_state(self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self._journal = self._volume.state.open(self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def resume(self, intact: Callable[[Row], bool]) -> list[Row]:
         """Go on with the journal of a shard that was killed, of which the rows that can be believed are kept.
@@ -222,7 +224,7 @@ class Inventory:
                 found[record.path] = record
         kept = [found[path] for path in sorted(found)]
         self._volume.sync()
-        with self._volume.replace_state(self._name) as fd, os.fdopen(fd, "wb", closefd=False) as out:
+        with self._volume.state.replace(self._name) as fd, os.fdopen(fd, "wb", closefd=False) as out:
             out.writelines(record.line or _gone(record.path) for record in kept)
             out.write(b'{"synced":%d}\n' % len(kept))
         self._appended = len(kept)
@@ -271,7 +273,7 @@ class Inventory:
             rows: sorted by path.
             summary: for the marker.
         """
-        with self._volume.replace_state(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
+        with self._volume.state.replace(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
             out.write(_encode(asdict(header)))
             out.writelines(row.line() for row in rows)
         self.mark(summary)
@@ -279,11 +281,11 @@ class Inventory:
     def forget(self) -> None:
         """Take away what it says, as what it is of is gone."""
         for name in (MARKER, INVENTORY):
-            self._volume.remove_state(name)
+            self._volume.state.remove(name)
 
     def mark(self, summary: dict[str, Any]) -> None:
         """Write the marker."""
-        with self._volume.replace_state(MARKER) as fd:
+        with self._volume.state.replace(MARKER) as fd:
             os.write(fd, json.dumps(summary, indent=1).encode() + b"\n")
 
     def close(self) -> None:
@@ -296,16 +298,16 @@ class Inventory:
         """Write the inventory anew from its rows and the journal's, the latest of each path; drop the journal."""
         with contextlib.ExitStack() as stack:
             runs = list(self._sorted_runs(believe, stack))
-            with self._volume.replace_state(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
+            with self._volume.state.replace(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
                 out.write(_encode(asdict(header)))
                 for line in _latest(heapq.merge(self._old(), *runs)):
                     out.write(_without_version(line) if forget_versions else line)
         for name in self._journals():
-            self._volume.remove_state(name)
+            self._volume.state.remove(name)
 
     def _journals(self) -> list[str]:
         """Those of finished files: one, or one for each shard that is or was at work."""
-        return [f"{PARTS}/{name}" for name in self._volume.state_names(JOURNALS, PARTS)]
+        return [f"{PARTS}/{name}" for name in self._volume.state.names(JOURNALS, PARTS)]
 
     def _old(self) -> Iterator["_Keyed"]:
         return ((row.path, 0, row.line()) for row in self.rows())
@@ -326,7 +328,7 @@ class Inventory:
         yield sorted(run)
 
     def _spill(self, run: list["_Keyed"], stack: contextlib.ExitStack) -> Iterator["_Keyed"]:
-        file = stack.enter_context(os.fdopen(self._volume.scratch(), "w+b"))
+        file = stack.enter_context(os.fdopen(self._volume.state.scratch(), "w+b"))
         for path, number, line in run:
             file.write(_encode([path, number, line.decode()]))
         file.seek(0)

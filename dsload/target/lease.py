@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dsload.errors import BusyError
-from dsload.target.volume import Volume, writing
+from dsload.target.oserror import writing
+from dsload.target.volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Lease:
         self._thread.join()
         with contextlib.suppress(OSError):
             if self._mine():
-                self._volume.remove_state(self._name)
+                self._volume.state.remove(self._name)
 
     def _acquire(self) -> None:
         while not self._create(self._name):
@@ -78,14 +79,14 @@ class Lease:
     def _create(self, name: str) -> bool:
         with writing("taking the lease of", str(self._volume.path)):
             try:
-                fd = self._volume.open_state(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                fd = self._volume.state.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             except FileExistsError:
                 return False
             try:
                 os.write(fd, json.dumps(_identity(self._nonce, self._brief), indent=1).encode() + b"\n")
                 os.fsync(fd)
             except BaseException:
-                self._volume.remove_state(name)
+                self._volume.state.remove(name)
                 raise
             finally:
                 os.close(fd)
@@ -96,15 +97,15 @@ class Lease:
         claim = f"{self._name}.claim"
         if not self._create(claim):
             if (self._age(claim) or 0) > self._ttl:
-                self._volume.remove_state(claim)
+                self._volume.state.remove(claim)
             self._stop.wait(_WATCH)
             return
         try:
             if self._read() == seen:
                 log.warning("taking over the lease of a load that has ended: %s", _holder(seen))
-                self._volume.remove_state(self._name)
+                self._volume.state.remove(self._name)
         finally:
-            self._volume.remove_state(claim)
+            self._volume.state.remove(claim)
 
     def _dead(self, holder: dict[str, Any]) -> bool:
         """Whether the holder has ended; watches the lease until its next beat, its end, or until it expires."""
@@ -131,7 +132,7 @@ class Lease:
         """What the lease says, {} where that is no lease, None where there is none."""
         with writing("reading the lease", f"{self._volume.path}/.dsload/{self._name}"):
             try:
-                fd = self._volume.open_state(self._name, os.O_RDONLY)
+                fd = self._volume.state.open(self._name, os.O_RDONLY)
             except FileNotFoundError:
                 return None
             with os.fdopen(fd, "rb") as file, contextlib.suppress(ValueError):
@@ -142,7 +143,7 @@ class Lease:
     def _mine(self) -> bool:
         """Whether the lease is still this one's. Raises OSError where the volume does not say."""
         try:
-            fd = self._volume.open_state(self._name, os.O_RDONLY)
+            fd = self._volume.state.open(self._name, os.O_RDONLY)
         except FileNotFoundError:
             return False
         with os.fdopen(fd, "rb") as file:
@@ -150,7 +151,7 @@ class Lease:
 
     def _mtime(self, name: str) -> float | None:
         with contextlib.suppress(OSError):
-            fd = self._volume.open_state(name, os.O_RDONLY)
+            fd = self._volume.state.open(name, os.O_RDONLY)
             try:
                 return os.fstat(fd).st_mtime
             finally:
@@ -163,7 +164,7 @@ class Lease:
         if beat is None:
             return None
         with writing("taking the lease of", str(self._volume.path)):
-            fd = self._volume.scratch()
+            fd = self._volume.state.scratch()
             try:
                 os.write(fd, b"now")
                 os.fsync(fd)
@@ -177,7 +178,7 @@ class Lease:
                 if not self._mine():
                     self.lost.set()
                     return
-                fd = self._volume.open_state(self._name, os.O_WRONLY)
+                fd = self._volume.state.open(self._name, os.O_WRONLY)
                 try:
                     os.utime(fd)
                 finally:

@@ -30,7 +30,7 @@ class Content:
     def __init__(self, delivery: Delivery, entry: Entry, whole: Callable[[], None]) -> None:
         self.delivery, self.entry, self._whole = delivery, entry, whole
         self._name = fingerprint(entry)
-        data, journal = delivery.volume.open_partial(self._name)
+        data, journal = delivery.volume.state.open_partial(self._name)
         self.partial = Partial(data, journal, entry.size)
         self.checksum = entry.checksum
         self.digest: Digest | None = None

@@ -4,7 +4,8 @@ from dsload.errors import ChangedError, DsloadError, IntegrityError
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader
 from dsload.report import Progress
 from dsload.target.inventory import Inventory, Row
-from dsload.target.volume import Volume, from_oserror
+from dsload.target.oserror import from_oserror
+from dsload.target.volume import Volume
 from dsload.transfer.client import Client
 from dsload.transfer.exchange import Exchange
 from dsload.transfer.retry import Failure

@@ -14,7 +14,8 @@ from typing import cast
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
 from dsload.report import Progress
 from dsload.target.inventory import Inventory, Row
-from dsload.target.volume import Volume, from_oserror
+from dsload.target.oserror import from_oserror
+from dsload.target.volume import Volume
 from dsload.transfer import checksum
 from dsload.transfer.big import BigFile
 from dsload.transfer.client import Client

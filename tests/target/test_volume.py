@@ -617,7 +617,7 @@ def test_a_tree_that_was_removed_can_be_made_anew(tmp_path: Path) -> None:
     volume = Volume.open(tmp_path, "t", OWN)
     volume.prepare()
     for content in (b"one", b"two"):
-        volume.remove_tree("a")
+        volume.trees.remove("a")
         assert not (tmp_path / "t/a").exists()
         volume.place("a/b/file", content, executable=False)
         assert (tmp_path / "t/a/b/file").read_bytes() == content
@@ -626,7 +626,7 @@ def test_a_tree_that_was_removed_can_be_made_anew(tmp_path: Path) -> None:
 def test_a_volume_without_inodes_is_full(tmp_path: Path) -> None:
     with small_tmpfs(tmp_path / "volume", 8 * MIB, inodes=60) as root:
         volume = Volume.open(root, "t", OWN)
-        assert not volume.full()
+        assert not volume.space.full()
         for number in range(40):
             (root / str(number)).touch()
-        assert volume.full()
+        assert volume.space.full()

@@ -78,7 +78,7 @@ class Conda:
     def build(self, site: Site, folder: Path, check: Callable[[Mapping[str, str]], None]) -> Mapping[str, str]:
         """Load and unpack the packages, link them into the prefix, and have pip add the rest."""
         solution, recipe = self._solved(), self._recipe
-        cache = site.volume.make_folder(_PACKAGES)
+        cache = site.volume.trees.make_folder(_PACKAGES)
         with prefix_at(recipe.prefix, folder, folder.parent), Unpacker(cache, self._source) as unpacker:
             self._unpack(solution.records, site, cache, unpacker)
             site.progress.enter(f"linking {len(solution.records):,} packages into {recipe.prefix}")
@@ -92,14 +92,14 @@ class Conda:
             changed = {path for path, look in before.items() if _look(folder, path) != look}
             check({path: digest for path, digest in stated.items() if path not in changed})
             unpacker.finish(site.watch)
-        site.volume.remove_tree(_PIP_CACHE)
+        site.volume.trees.remove(_PIP_CACHE)
         return {LOCK: solution.lock, FREEZE: freeze(folder)}
 
     def _unpack(self, records: Sequence[RepoDataRecord], site: Site, cache: Path, unpacker: Unpacker) -> None:
         waiting = {cache / record.file_name: record for record in records}
         old = {archive: _inode(archive) for archive in waiting}  # which may be others than are listed now
         for record in records:
-            site.volume.remove_tree(f"{_PACKAGES}/{stem(record)}")
+            site.volume.trees.remove(f"{_PACKAGES}/{stem(record)}")
 
         def put(archives: list[Path]) -> None:
             for archive in archives:
@@ -121,7 +121,7 @@ class Conda:
             state.write_text(json.dumps({"env_vars": recipe.variables}, indent=1), encoding="utf-8")
         if recipe.pip:
             site.progress.enter("installing the requirements by pip")
-            cache = site.volume.make_folder(_PIP_CACHE)
+            cache = site.volume.trees.make_folder(_PIP_CACHE)
             secrets, bundle = self._context.secrets, site.network.ca_bundle
             pip.install(recipe, cache, secrets, self._theirs, bundle, site.watch, self._source)
 
@@ -221,7 +221,7 @@ def _unlinked(text: str, where: str, volume: Volume) -> DsloadError:
     doing = "linking the packages of"
     if found := of_volume(text, doing, where):
         return found
-    if volume.full():  # which rattler does not always tell
+    if volume.space.full():  # which rattler does not always tell
         return NoSpaceError(doing, where, text, "make room and run the same command again")
     if "longer than" in text:
         return UsageError(doing, where, text, "give a shorter -o condaPrefixDir, or a shorter name")

@@ -5,7 +5,7 @@ import os
 import re
 
 from dsload.errors import DsloadError
-from dsload.target.volume import from_oserror
+from dsload.target.oserror import from_oserror
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _OF_VOLUME = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)

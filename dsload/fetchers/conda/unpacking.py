@@ -18,7 +18,7 @@ from typing import Any, Self
 from dsload.errors import DsloadError, IntegrityError, UnsafePathError
 from dsload.fetchers.conda.failures import of_volume, said
 from dsload.names import unsafe
-from dsload.target.volume import writing
+from dsload.target.oserror import writing
 
 _PROCESSES = 4
 _POLL = 0.2  # seconds
