@@ -1,4 +1,4 @@
-"""Names from a source are hostile input: what may stand below a target, and what may not."""
+"""Names from a source are hostile input: what may lie below a target, and what may not."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ _LONGEST_NAME = 255  # bytes, on every file system that matters here
 
 
 def check_names(entries: list[Entry]) -> None:
-    """Refuse names that would leave the target, or that cannot all be there at once.
+    """Refuse names that would leave the target, or that cannot all exist at once.
 
     Args:
         entries: sorted by path.
@@ -41,13 +41,13 @@ def check_names(entries: list[Entry]) -> None:
 
 
 def unsafe(path: str) -> str:
-    """Why a path from a source cannot be used below a target, "" where it can."""
+    """Why a path from a source cannot be used below a target, "" if it can."""
     if path.startswith("/"):
         return "it is absolute"
     if "\0" in path:
         return "it holds a NUL byte"
     if not path.isascii() and not _encodable(path):
-        return "it holds what is no character"
+        return "it has something that is not a character"
     names = path.split("/")
     if path.endswith("/"):
         return "a file's name cannot end in '/'"
@@ -63,7 +63,7 @@ def unsafe(path: str) -> str:
 
 
 def _encodable(path: str) -> bool:
-    """Whether a path can be one: JSON can hold halves of characters, which no name has."""
+    """Whether a file can have this name: JSON can hold halves of characters, which no name has."""
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
@@ -72,8 +72,8 @@ def _encodable(path: str) -> bool:
 
 
 def _escapes(entry: Entry) -> bool:
-    """Whether a symlink could lead out. `..` may only come first: behind a name that is a symlink itself it
-    would lead up from that one's target.
+    """Whether a symlink could lead out. `..` may only come first: after a name that is itself a symlink, it
+    would lead up from that symlink's target.
     """
     target = entry.symlink or "/"
     names = [name for name in target.split("/") if name != "."]

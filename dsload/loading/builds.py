@@ -140,7 +140,7 @@ def _make(at: Opened, builder: Builder, listing: Listing, header: Header, report
     report = replace(report, files=Files(len(rows), len(rows)), bytes=Bytes(sum(row.size for row in rows)))
     tree.own_target()
     tree.sync()
-    Inventory(tree).tell(replace(header, finished=now()), rows, marker_of(report))
+    Inventory(tree).rewrite(replace(header, finished=now()), rows, marker_of(report))
     volume.trees.swap(new, builder.place, old)
     volume.trees.remove(old)
     if builder.keeps_parts:

@@ -9,6 +9,7 @@ from threading import Lock
 from dsload.errors import UnsafePathError
 from dsload.target.ownership import NEW, Stamp, is_new
 
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a file, whatever it turns out to be
 _MOST_OPEN = 256
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -35,7 +35,7 @@ class Row:
     Args:
         path: relative to the target.
         size: bytes.
-        checksum: as str(Checksum), "" where the load did not verify.
+        checksum: as str(Checksum), "" if the load did not verify.
         version: the source's, as in Entry.
         mtime: nanoseconds, as the volume keeps it.
         symlink: the target of a symlink.
@@ -88,7 +88,7 @@ class Header:
         source: the URI without secrets.
         type: of the source.
         identity: of the source, see Source.identity.
-        revision: what a branch or tag was resolved to, where there is one.
+        revision: what a branch or tag was resolved to, if there was one.
         selection: of the source, see Source.selection.
         started, finished: times in ISO 8601; finished is "" while a load is under way.
     """
@@ -116,7 +116,7 @@ class Inventory:
     # Reading
 
     def header(self) -> Header | None:
-        """The header, None where there is no inventory that this version reads."""
+        """The header, None without an inventory that this version reads."""
         line = next(self._volume.state.read(INVENTORY), b"")
         with contextlib.suppress(ValueError, TypeError):
             fields = json.loads(line)
@@ -125,7 +125,7 @@ class Inventory:
         return None
 
     def complete(self) -> dict[str, Any] | None:
-        """What the marker says, None where the last load did not end."""
+        """What the marker says, None if the last load did not end."""
         with contextlib.suppress(ValueError):
             found = json.loads(b"".join(self._volume.state.read(MARKER)))
             return found if isinstance(found, dict) else None
@@ -148,7 +148,7 @@ class Inventory:
                 yield row
 
     def broken(self) -> int:
-        """How many lines of the inventory are no rows: somebody else wrote them, or the volume lost them."""
+        """How many lines of the inventory are not rows: somebody else wrote them, or the volume damaged them."""
         lines = self._volume.state.read(INVENTORY)
         next(lines, None)
         return sum(not _is_row(line) for line in lines)
@@ -161,7 +161,7 @@ class Inventory:
         return heapq.merge(rows, added, key=lambda row: row.path)
 
     def _records(self, names: Iterable[str] | None = None) -> Iterator["_Record"]:
-        """The lines of journals, of all where not said; one that a kill cut short is passed over."""
+        """The lines of the journals named, by default of all; a line that a kill cut short is passed over."""
         number = 0
         for name in self._journals() if names is None else names:
             synced = number
@@ -181,7 +181,7 @@ class Inventory:
     # Writing, with the lease held
 
     def recover(self, header: Header, intact: Callable[[Row], bool]) -> bool:
-        """Merge what an interrupted load left in the journal. Whether there was anything.
+        """Merge what an interrupted load left in the journal. Whether it had left anything.
 
         Rows of another source keep their place but lose their version, so that only a checksum can match them.
 
@@ -198,7 +198,7 @@ class Inventory:
         return journal
 
     def begin(self, header: Header) -> None:
-        """Take the completion marker away, before anything of the target changes, and open the journal."""
+        """Remove the completion marker before anything in the target changes, and open the journal."""
         self._volume.state.remove(MARKER)
         if self.header() is None:
             with self._volume.state.replace(INVENTORY) as fd:
@@ -210,7 +210,7 @@ class Inventory:
             self._journal = self._volume.state.open(self._name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def resume(self, intact: Callable[[Row], bool]) -> list[Row]:
-        """Go on with the journal of a shard that was killed, of which the rows that can be believed are kept.
+        """Resume the journal of a shard that was killed; the rows that can be believed are kept.
 
         Args:
             intact: as of recover().
@@ -232,18 +232,18 @@ class Inventory:
         return [Row.parse(record.line) for record in kept if not record.gone]
 
     def intend(self, row: Row) -> None:
-        """A file is whole and about to be put in place; should its row not follow, the next run hashes it."""
+        """Note that a whole file is about to be put in place; if its row does not follow, the next run hashes it."""
         self._append(_encode({"intended": json.loads(row.line())}))
 
     def append(self, row: Row) -> bool:
-        """A file is in place. Whether it is time to sync()."""
+        """Note that a file is in place. Whether it is time to sync()."""
         self._append(row.line())
         self._unsynced_bytes += row.size
         self._unsynced_rows += 1
         return self._unsynced_bytes >= _SYNC_BYTES or self._unsynced_rows >= _SYNC_ROWS
 
     def gone(self, path: str) -> None:
-        """A file is deleted, or no longer dsload's."""
+        """Note that a file is deleted, or no longer dsload's."""
         self._append(_gone(path))
 
     def sync(self) -> None:
@@ -265,8 +265,8 @@ class Inventory:
         self.close()
         self.mark(summary)
 
-    def tell(self, header: Header, rows: Iterable[Row], summary: dict[str, Any]) -> None:
-        """Write the inventory and marker of what was made as a whole.
+    def rewrite(self, header: Header, rows: Iterable[Row], summary: dict[str, Any]) -> None:
+        """Write the inventory and marker of a tree that was made as a whole.
 
         Args:
             header: of its making.
@@ -279,7 +279,7 @@ class Inventory:
         self.mark(summary)
 
     def forget(self) -> None:
-        """Take away what it says, as what it is of is gone."""
+        """Delete the inventory and its marker, as what they describe is gone."""
         for name in (MARKER, INVENTORY):
             self._volume.state.remove(name)
 
@@ -356,7 +356,7 @@ class _Record(NamedTuple):
         """Read a line. Raises ValueError or KeyError."""
         fields = json.loads(line)
         if not isinstance(fields, dict):
-            raise ValueError("it is no map")
+            raise ValueError("it is not an object")
         if "intended" in fields:
             row = Row.of(fields["intended"])
             return cls(row.path, number, row.line(), safe=False, intended=True)
@@ -366,7 +366,7 @@ class _Record(NamedTuple):
 
 
 def _latest(rows: Iterable[_Keyed]) -> Iterator[bytes]:
-    """Of the lines of one path the last, where it is not empty."""
+    """The last line of each path, unless it is empty."""
     for _, group in itertools.groupby(rows, key=lambda row: row[0]):
         *_, (_, _, line) = group
         if line:

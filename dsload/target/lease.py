@@ -1,6 +1,6 @@
 """One writer: a lease file with a heartbeat. No flock, which NFS, Lustre and CIFS do not all honour.
 
-The holder touches the file every BEAT seconds. Whether a lease is fresh is told by the volume's own clock: its
+The holder touches the file every BEAT seconds. Whether a lease is fresh is judged by the volume's own clock: its
 mtime against that of a file touched now, so that the clocks of two nodes may differ. A contender that finds a fresh
 lease watches it: a beat means that the holder lives (BusyError), silence for TTL seconds that it is dead. A holder
 on the same host whose process has ended is dead at once.
@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import secrets
-import socket
 import threading
 import time
 from pathlib import Path
@@ -36,8 +35,8 @@ class Lease:
         beat: seconds between two touches.
         ttl: seconds of silence after which a holder counts as dead.
         name: of the file; a shard of a load has one of its own.
-        brief: whether it is held for a moment only, as shards hold the target's: such a holder is waited for by others
-            of the kind.
+        brief: whether it is held for a moment only, as shards hold the target's: others of the kind wait for such a
+            holder.
 
     `lost` is set when another load has taken the lease over, as it may when this process was frozen.
     """
@@ -121,7 +120,7 @@ class Lease:
         return self._mtime(self._name) in (first, None)
 
     def _silent(self, holder: dict[str, Any]) -> bool:
-        """Whether a holder has ended, by all that can be told at once."""
+        """Whether a holder has ended, as far as can be seen at once."""
         return _ended_here(holder) or (self._age(self._name) or 0) > self._ttl
 
     def _busy(self, holder: dict[str, Any]) -> BusyError:
@@ -129,7 +128,7 @@ class Lease:
         return BusyError("taking the lease of", str(self._volume.path), f"held by {_holder(holder)}", fix)
 
     def _read(self) -> dict[str, Any] | None:
-        """What the lease says, {} where that is no lease, None where there is none."""
+        """What the lease says, {} if the file is not a lease, None if it does not exist."""
         with writing("reading the lease", f"{self._volume.path}/.dsload/{self._name}"):
             try:
                 fd = self._volume.state.open(self._name, os.O_RDONLY)
@@ -141,7 +140,7 @@ class Lease:
             return {}
 
     def _mine(self) -> bool:
-        """Whether the lease is still this one's. Raises OSError where the volume does not say."""
+        """Whether the lease is still this one's. Raises OSError if the volume cannot be read."""
         try:
             fd = self._volume.state.open(self._name, os.O_RDONLY)
         except FileNotFoundError:
@@ -159,7 +158,7 @@ class Lease:
         return None
 
     def _age(self, name: str) -> float | None:
-        """Seconds since the last beat by the volume's clock, None where there is no such file."""
+        """Seconds since the last beat by the volume's clock, None if the file does not exist."""
         beat = self._mtime(name)
         if beat is None:
             return None
@@ -174,7 +173,7 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._stop.wait(self._beat):
-            with contextlib.suppress(OSError):  # a volume that is away for a moment is the load's business
+            with contextlib.suppress(OSError):  # if the volume is away for a moment, the load itself will notice
                 if not self._mine():
                     self.lost.set()
                     return
@@ -189,7 +188,7 @@ def _identity(nonce: str, brief: bool) -> dict[str, Any]:
     return {
         "nonce": nonce,
         "brief": brief,
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "pid": os.getpid(),
         "process": _process_start(os.getpid()),
         "node": _node(),
@@ -198,7 +197,7 @@ def _identity(nonce: str, brief: bool) -> dict[str, Any]:
 
 
 def _node() -> str:
-    """What tells one kernel and one pid namespace from any other."""
+    """What identifies this kernel and pid namespace."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -206,7 +205,7 @@ def _node() -> str:
 
 
 def _process_start(pid: int) -> str:
-    """The start time of a process in clock ticks, "" where there is none (proc(5), stat field 22)."""
+    """The start time of a process in clock ticks, "" if it does not run (proc(5), stat field 22)."""
     with contextlib.suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]

@@ -21,7 +21,7 @@ def from_oserror(error: OSError, doing: str, where: str) -> DsloadError:
     why = reason(error)
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return NoSpaceError(doing, where, why, "make room and run the same command again to go on from here")
+            return NoSpaceError(doing, where, why, "make room and run the same command again to resume")
         case errno.ELOOP | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.EEXIST:
             return UnsafePathError(doing, where, f"something else is in the way on the target ({why})", "remove it")
         case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:

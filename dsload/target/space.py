@@ -29,7 +29,7 @@ class Space:
 
         Args:
             sizes: of the files to be written, in bytes.
-            there: bytes of them that are there already.
+            there: bytes of them that have been written already.
             freed: bytes of the files that they replace, one by one.
             inodes: how many files and directories more there will be.
         """

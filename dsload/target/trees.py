@@ -10,11 +10,10 @@ from pathlib import Path
 
 from dsload.errors import UnsafePathError
 from dsload.names import STATE
-from dsload.target.directories import Directories
+from dsload.target.directories import READ, Directories
 from dsload.target.oserror import writing
 from dsload.target.ownership import Stamp
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +81,7 @@ class Trees:
             raise UnsafePathError("checking", path, "it is neither a file, a directory nor a symlink", "remove it")
         part = found.st_mtime_ns % 1_000_000_000
         if part or not self._stamp.fits(found, executable):
-            fd = os.open(name, _READ, dir_fd=directory)
+            fd = os.open(name, READ, dir_fd=directory)
             try:
                 if part:
                     os.utime(fd, ns=(found.st_mtime_ns - part,) * 2)

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Self
 
 from dsload.errors import UnsafePathError, UsageError, VolumeError
-from dsload.target.directories import Descriptor, Directories
+from dsload.target.directories import READ, Descriptor, Directories
 from dsload.target.oserror import from_oserror, reason, writing
 from dsload.target.ownership import Ownership, Stamp, check_mode
 from dsload.target.space import Space
 from dsload.target.state import State
 from dsload.target.trees import Trees
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -121,7 +119,7 @@ class Volume:
         return found is not None and stat.S_ISDIR(found.st_mode)
 
     def link_target(self, path: str) -> str:
-        """Where the symlink at a path points."""
+        """The target of the symlink at a path."""
         directory, name = self._directories.locate(path)
         return os.readlink(name, dir_fd=directory)
 
@@ -132,7 +130,7 @@ class Volume:
     def open_file(self, path: str) -> int:
         """A descriptor to read a regular file; no symlink is followed. Raises OSError."""
         directory, name = self._directories.locate(path)
-        return os.open(name, _READ, dir_fd=directory)
+        return os.open(name, READ, dir_fd=directory)
 
     # Putting files in place
 
@@ -198,7 +196,7 @@ class Volume:
             if stat.S_ISLNK(found.st_mode):
                 self._stamp.link(name, directory, path)
                 return
-            fd = os.open(name, _READ, dir_fd=directory)
+            fd = os.open(name, READ, dir_fd=directory)
             try:
                 if stat.S_ISDIR(os.fstat(fd).st_mode):
                     self._stamp.directory(fd, path)

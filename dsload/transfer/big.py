@@ -99,7 +99,7 @@ class BigFile:
         return self.next_part()
 
     def next_part(self) -> Exchange | None:
-        """The next of what no part covers yet, in order; None if there is nothing more."""
+        """The next range that no part covers yet, in order; None if every range is covered."""
         part = self._next_gap()
         return PartGet(self, self._content, *part) if part else None
 
@@ -175,7 +175,7 @@ class BigFile:
             self._delivery.client.submit(exchange, heavy=True)
 
     def _discard(self) -> None:
-        """Leave no parts behind: a listing that cannot tell the two versions apart would have them resumed for ever."""
+        """Leave no parts behind: if the listing does not distinguish the two versions, every load would resume them."""
         self._content.outdate()
         self._content.partial.restart()
 
@@ -197,8 +197,8 @@ class BigFile:
             self._start_over()
 
     def _ask_last_part(self, number: int) -> Exchange | None:
-        """A mismatch may come of parts that are not all of one size: then the last one's size gives it away, and
-        nothing shows what the checksum was made of.
+        """Ask for the last part's size, as a mismatch may come from parts of different sizes; if it does, the checksum
+        cannot be recomputed and is of no use.
         """
         if number < 3 or self._asked_last_part or not isinstance(self._entry.reader, HttpReader):
             return None

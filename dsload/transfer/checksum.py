@@ -17,7 +17,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Hasher(Protocol):
-    """What hashlib's objects are."""
+    """The part of hashlib's interface that is used."""
 
     def update(self, data: Buffer, /) -> None:
         """Take more bytes."""
@@ -27,7 +27,7 @@ class Hasher(Protocol):
 
 
 class _Crc:
-    """A CRC with hashlib's face; 32 or 64 bits, big-endian as S3 writes it."""
+    """A CRC with hashlib's interface; 32 or 64 bits, big-endian as S3 writes it."""
 
     def __init__(self, function: Callable[[Buffer, int], int], length: int) -> None:
         self._function, self._length, self._value = function, length, 0
@@ -61,7 +61,7 @@ def hasher(algorithm: str, size: int) -> Hasher:
 
 
 def of_bytes(data: bytes, like: Checksum | None) -> Checksum:
-    """The checksum of content at hand, of the kind that `like` is (sha256 where None)."""
+    """The checksum of content in memory, of the same kind as `like` (sha256 if None)."""
     algorithm = like.algorithm if like else DEFAULT
     if like is None or not like.parts:
         whole = hasher(algorithm, len(data))
@@ -92,7 +92,7 @@ class Digest:
     """The checksum of a file on disk that is still being written, in any order.
 
     Args:
-        like: what the source states, for algorithm and part size; sha256 of the whole where None.
+        like: what the source states, for algorithm and part size; sha256 of the whole if None.
         size: of the file, in bytes.
     """
 
@@ -108,12 +108,12 @@ class Digest:
         self._lock = threading.Lock()
 
     def follow(self, fd: int, written: Callable[[int], int], hashed: Callable[[int, int], None]) -> None:
-        """Hash what is there and not hashed yet; returns when another thread does it, or nothing is left.
+        """Hash what is written and not hashed yet; returns when nothing is left, or other threads are at the rest.
 
         Args:
             fd: of the file.
-            written: for an offset, the end of the bytes that are there without a gap from it on.
-            hashed: told each stretch (start, end) when it is done.
+            written: for an offset, the end of the bytes written without a gap from it on.
+            hashed: called with each stretch (start, end) when it is done.
         """
         while True:
             with self._lock:
@@ -129,7 +129,7 @@ class Digest:
             hashed(start, stop)
 
     def take(self, start: int, data: memoryview) -> None:
-        """Hash bytes at hand, as far as they are the next ones of their unit; follow() reads the others."""
+        """Hash bytes in memory, as far as they are the next ones of their unit; follow() reads the others."""
         step = self._part_size or max(self._size, 1)
         while data:
             with self._lock:

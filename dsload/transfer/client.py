@@ -85,13 +85,13 @@ class Client:
         self._loops.clear()
 
     def feed(self, source: Feed) -> None:
-        """Ask `source` for an exchange whenever a lane is free; it returns None while it has none of the kind."""
+        """Ask `source` for an exchange whenever a lane is free; it returns None while it has nothing of the kind."""
         with self._wake:
             self._feed = source
         self.wake()
 
     def wake(self) -> None:
-        """Say that the feed has something again."""
+        """Ask the feed again, which has something now."""
         with self._wake:
             if not self._loops and not self.closed:
                 loops = min(LOOPS, self.network.workers)
@@ -108,7 +108,7 @@ class Client:
         self.wake()
 
     def retry(self, exchange: Exchange, failure: Failure, doing: str, where: str) -> DsloadError | None:
-        """Run a failed exchange again after its wait; or return the error where that is no use any more."""
+        """Run a failed exchange again after its wait; or return the error if that is of no use any more."""
         wait = backoff(failure, exchange.attempt)
         error = to_error(failure, doing, where)
         if wait is None:
@@ -163,12 +163,12 @@ class Client:
     def fetch(
         self, request: Request, doing: str, where: str, body: Wanted = always, into: Sink | None = None
     ) -> Response:
-        """One request, retried within the budget; its answer, of whatever status no retry helps against.
+        """One request, retried within the budget; its answer, of any status that no retry helps against.
 
         Args:
             request: what to send.
             doing, where: for messages.
-            body: whether the headers make its body wanted; else the connection is dropped.
+            body: whether the body is wanted, judged by the headers; if not, the connection is dropped.
             into: a file that the body of a good answer is written to; without one it is kept in memory.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the files of one load share: where they go, who is told, and the errors that end the load."""
+"""What the files of one load share: where they go, who counts them, and the errors that end the load."""
 
 from dsload.errors import ChangedError, DsloadError, IntegrityError
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader
@@ -84,7 +84,7 @@ class Delivery:
     def mismatch(self, entry: Entry, stated: Checksum, actual: Checksum) -> IntegrityError:
         """The error for content that is wrong twice."""
         why = f"the content has {actual} where the source states {stated}, in two downloads"
-        fix = "tell who keeps the source, or check the network and memory"
+        fix = "report it to whoever maintains the source, or check the network and memory"
         return IntegrityError("verifying", self.where(entry), why, fix)
 
 

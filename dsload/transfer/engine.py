@@ -184,7 +184,7 @@ class Transfer:
         self._place(entry, data, stated, again)
 
     def _place(self, entry: Entry, data: bytes, stated: Checksum | None, again: Callable[[Entry], None] | None) -> None:
-        """Verify a small file and put it in place; if the content is wrong, fetch it again if there is a way."""
+        """Verify a small file and put it in place; if the content is wrong, fetch it `again`, or fail."""
         actual = checksum.of_bytes(data, stated) if self._delivery.verify else None
         if actual and stated and actual.value != stated.value:
             if again is None:

@@ -29,24 +29,24 @@ class Exchange:
         raise NotImplementedError
 
     def begin(self, response: Response) -> None:
-        """The headers of a 2xx answer are here."""
+        """The headers of a 2xx answer have come."""
 
     def write(self, chunk: bytes) -> None:
-        """A piece of its body."""
+        """A piece of its body has come."""
 
     def end(self) -> None:
         """The answer came whole, or the exchange was abandoned."""
 
     def failed(self, failure: Failure) -> None:
-        """The answer did not come, or not whole, or is not 2xx."""
+        """The answer did not come, is incomplete, or is not 2xx."""
 
     def broke(self, error: Exception) -> None:
-        """A callback of this exchange, or its request, raised: nothing more comes of it."""
+        """A callback of this exchange, or its request, raised; the exchange is over."""
 
 
 def ends_itself(response: Response) -> bool:
-    """Whether an answer without a length shows where it ends, so that it is shorter, not broken off, where it ended
-    well (RFC 9112, 7.1).
+    """Whether an answer without a length marks its own end, so that one that ended well and is short is shorter, not
+    interrupted (RFC 9112, 7.1).
     """
     return "chunked" in response.headers.get("transfer-encoding", "").lower()
 
@@ -58,7 +58,7 @@ class Sink(Protocol):
         """Take a piece of it."""
 
     def seek(self, offset: int, /) -> object:
-        """Go back, before a body comes once more,"""
+        """Go back before a body is sent again,"""
 
     def truncate(self) -> object:
         """and forget what came before."""
@@ -68,7 +68,7 @@ Wanted = Callable[[Response], bool]  # whether an answer's body is, by its heade
 
 
 def always(response: Response) -> bool:
-    """Any answer's body is wanted."""
+    """Every answer's body is wanted."""
     return True
 
 
@@ -166,7 +166,7 @@ class Fetch(Exchange):
         return self._done.wait(seconds)
 
     def result(self) -> Response:
-        """The answer once the end has come, of whatever status no retry helps against; raises if there was none."""
+        """The answer once the end has come, of any status that no retry helps against; raises if there was none."""
         if self._error:
             raise self._error
         assert self._response is not None

@@ -29,7 +29,7 @@ class _Answer:
     url: str
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    body: list[bytes] = field(default_factory=list)  # of an error, or of what tells where to go on
+    body: list[bytes] = field(default_factory=list)  # of an error, or of a page that names the next request
 
 
 class Lane:
@@ -83,7 +83,7 @@ class Lane:
         else:
             curl.setopt(pycurl.HTTPGET, 1)
         headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
-        curl.setopt(pycurl.PATH_AS_IS, 0 if request.sign else 1)  # libcurl signs no path as it is
+        curl.setopt(pycurl.PATH_AS_IS, 0 if request.sign else 1)  # libcurl cannot sign a path as it is
         if sign := request.sign:
             curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{sign.region}:s3")
             curl.setopt(pycurl.USERNAME, sign.access_key)
@@ -154,8 +154,8 @@ class Lane:
             raise IntegrityError("asking", self._answer.url, f"it answers with more than {LARGEST_PAGE >> 20} MiB")
 
     def goes_on(self, number: int) -> bool:
-        """Whether another request was sent: where the answer is a redirect, its body whole or not, or where it tells
-        what to ask for then.
+        """Whether another request was sent, as the answer is a redirect, its body whole or not, or names the next
+        request.
         """
         answer = self._answer
         if location := answer.headers.get("location") if answer.status in _REDIRECTS else "":
@@ -178,9 +178,9 @@ class Lane:
         target = _target(self._answer.url, location)
         url = stand_in(target, self._request.mirrors)
         if not url:
-            self._astray = "the server redirects to what is no HTTP URL"
+            self._astray = "the server redirects to something that is not an HTTP URL"
         elif url != target and url == self._answer.url:
-            self._astray = f"the mirror sends the request on to {urlsplit(target).netloc}, which it is to stand in for"
+            self._astray = f"the mirror sends the request on to {urlsplit(target).netloc}, which it should stand in for"
         elif self._hops > REDIRECTS:
             self._astray = f"the server redirects more than {REDIRECTS} times"
         else:
@@ -237,7 +237,7 @@ def stand_in(url: str, mirrors: Iterable[tuple[str, str]]) -> str:
 
 
 def _target(url: str, location: str) -> str:
-    """The HTTP URL that an answer's Location leads to (RFC 9110, 10.2.2), "" where it is none."""
+    """The HTTP URL that an answer's Location leads to (RFC 9110, 10.2.2), "" if it is not one."""
     try:
         target = urljoin(url, quote(location.encode("latin-1"), safe=string.punctuation))
         scheme, host, _ = origin(target)

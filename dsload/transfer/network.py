@@ -35,7 +35,7 @@ def proxy_for(url: str) -> str:
     """The proxy of the environment for a URL. libcurl heeds NO_PROXY, but reads HTTP_PROXY in lower case only.
 
     Raises:
-        UsageError: it is no proxy's URL.
+        UsageError: it is not the URL of a proxy.
     """
     names = ("https_proxy", "HTTPS_PROXY") if url.startswith("https:") else ("http_proxy", "HTTP_PROXY")
     for name in (*names, "all_proxy", "ALL_PROXY"):
@@ -55,7 +55,9 @@ def _check_proxy(name: str, value: str) -> None:
     except ValueError:
         scheme = host = ""
     if scheme not in _PROXIES or not host or re.search(r"\s", value):
-        raise UsageError("reading", f"variable {name}", "it is no proxy's URL", "it has the form http://host:port")
+        raise UsageError(
+            "reading", f"variable {name}", "it is not the URL of a proxy", "it has the form http://host:port"
+        )
 
 
 def ca_file(ca_bundle: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""A big file while it is being loaded: which bytes are there, and a journal that survives a kill.
+"""The bytes of a large file while it is loaded: which have been written, and a journal that survives a kill.
 
 The journal lies beside the partial file. Its first line names the validator (ETag or Last-Modified) that all its
 parts were read at; then a line a part, written only after the part's bytes are on the volume.
@@ -23,8 +23,8 @@ def fingerprint(entry: Entry) -> str:
 
 
 def part_size(left: int, workers: int) -> int:
-    """How long the next part is to be, in bytes: parts are large ones, then smaller towards the end of the load, so
-    that all workers finish together.
+    """How long the next part should be, in bytes: large, and smaller towards the end of the load, so that all workers
+    finish together.
 
     Args:
         left: bytes of large files that no part covers yet.
@@ -34,7 +34,7 @@ def part_size(left: int, workers: int) -> int:
 
 
 def cut(gaps: Sequence[tuple[int, int]], size: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """The first part of what is missing of a file, and what is missing besides.
+    """The first part of what is missing of a file, and the rest of what is missing.
 
     Args:
         gaps: (start, end), in order; not empty.
@@ -65,7 +65,7 @@ class Spans:
         self._ends[low:high] = [end]
 
     def end_of(self, position: int) -> int:
-        """The end of the bytes that are there without a gap from `position` on."""
+        """The end of the bytes present without a gap from `position` on."""
         index = bisect.bisect_right(self._starts, position) - 1
         return max(position, self._ends[index]) if index >= 0 else position
 
@@ -86,7 +86,7 @@ class Partial:
     Args:
         data: descriptor of the partial file, open for reading and writing; it closes itself.
         journal: descriptor of its journal, open for reading and appending; likewise.
-        size: of the whole file in bytes, -1 where it is not known.
+        size: of the whole file in bytes, -1 if it is not known.
     """
 
     def __init__(self, data: int, journal: int, size: int) -> None:
@@ -119,7 +119,7 @@ class Partial:
                 self._append({"validator": validator})
 
     def forget_validator(self) -> None:
-        """Agree anew, for content that its name tells: another host may serve it under another ETag."""
+        """Agree again, for content that its version identifies: another host may serve it under another ETag."""
         with self._lock:
             self.validator = ""
 
@@ -147,7 +147,7 @@ class Partial:
             self._append({"start": start, "end": end})
 
     def written_from(self, position: int) -> int:
-        """The end of the bytes that are there without a gap from `position` on."""
+        """The end of the bytes present without a gap from `position` on."""
         with self._lock:
             return self._written.end_of(position)
 

@@ -1,4 +1,4 @@
-"""Ranges of a large file: read by HTTP exchanges or by a reader's calls, and what an answer says of its range."""
+"""Ranges of a large file: read by HTTP exchanges or by a reader's calls, and what an answer says about its range."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ class Course(Protocol):
         """Look at the head of an answer before any byte of it is kept. Raises Abandon or DsloadError."""
 
     def next_part(self) -> Exchange | None:
-        """The next range that nobody reads yet, None if there is none."""
+        """The next range that is not being read yet, None if every range is."""
 
 
 class PartGet(Exchange):

@@ -21,7 +21,7 @@ from dsload.errors import (
 from dsload.listing import Response
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
-EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host says to a URL that was signed too long ago
+EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host answers to a URL that was signed too long ago
 
 _RETRY_CURL = frozenset(
     {
@@ -55,8 +55,8 @@ class Failure:
 
     Args:
         reason: in words, for the log and the error.
-        curl: libcurl's error number, 0 where an answer came.
-        response: the answer, where one came.
+        curl: libcurl's error number, 0 if an answer came.
+        response: the answer, if one came.
     """
 
     reason: str
@@ -82,7 +82,7 @@ class Budget:
         self._since = time.monotonic()
 
     def allows(self, wait: float) -> bool:
-        """Whether there is budget left after a wait of so many seconds."""
+        """Whether the budget lasts for a wait of this many seconds."""
         return time.monotonic() + wait - self._since <= self.seconds
 
 
@@ -91,7 +91,7 @@ _jitter_lock = threading.Lock()
 
 
 def backoff(failure: Failure, attempt: int) -> float | None:
-    """Seconds to wait before trying again, None where another try cannot help.
+    """Seconds to wait before trying again, None if another try cannot help.
 
     Doubles from FIRST_WAIT to LONGEST_WAIT with jitter; a Retry-After (RFC 9110, 10.2.3) or RateLimit header
     (draft-ietf-httpapi-ratelimit-headers, as Hugging Face sends it) asks for more.
@@ -113,7 +113,7 @@ def _worth_retrying(failure: Failure, attempt: int) -> bool:
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asks its client to wait, None where it does not."""
+    """The seconds that a server asks its client to wait, None if it does not ask."""
     if value := headers.get("retry-after"):
         if value.isdecimal():
             return float(value)
@@ -151,7 +151,7 @@ def to_error(failure: Failure, doing: str, where: str) -> DsloadError:
         return ChangedError(doing, where, "the source changed while it was read", "run the same command again")
     if 300 <= status < 500 and status not in _RETRY_STATUS:
         return RefusedError(doing, where, failure.reason, "check the URI and the options")
-    return UnreachableError(doing, where, failure.reason, "run the same command again to go on from here")
+    return UnreachableError(doing, where, failure.reason, "run the same command again to resume")
 
 
 def status_text(status: int) -> str:

@@ -164,7 +164,8 @@ def test_a_mirror_that_sends_everything_to_the_site(hub: Hub, repo: Repo, volume
     done = bring(hub, volume)
     assert done.code == 3
     assert (
-        f"the mirror sends the request on to {site.removeprefix('https://')}, which it is to stand in for" in done.error
+        f"the mirror sends the request on to {site.removeprefix('https://')}, which it should stand in for"
+        in done.error
     )
     assert len(hub.requests(path)) == 1
 

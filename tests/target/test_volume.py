@@ -493,7 +493,13 @@ def test_a_volume_that_fills_up_meanwhile(tmp_path: Path) -> None:
         fill(volume / "of somebody else")
         server.release()
         out, err = child.communicate()
-        refused(Result(child.returncode, out, err), 6, "no space left on device", "model", "to go on from here")
+        refused(
+            Result(child.returncode, out, err),
+            6,
+            "no space left on device",
+            "model",
+            "run the same command again to resume",
+        )
         assert out == ""
         assert trees.contents(volume / "t") == {}
 

@@ -314,7 +314,7 @@ def test_a_redirect_that_leads_nowhere(fault: FaultServer, tree: str, volume: Pa
         fault.order(path, redirect(location), when=is_get, times=ALWAYS)
         done = run(tree, volume / str(number))  # another file may be in place before the load ends
         assert done.code == 3
-        assert "the server redirects to what is no HTTP URL; check the URI" in done.error
+        assert "the server redirects to something that is not an HTTP URL; check the URI" in done.error
         assert path.rpartition("/")[2] not in done.tree
 
 
@@ -667,7 +667,7 @@ def test_a_proxy_with_a_password(
 def test_a_variable_that_is_no_proxy(fault: FaultServer, tree: str, volume: Path, value: str) -> None:
     done = run(tree, volume, env={"http_proxy": value})
     assert done.code == 2
-    assert "variable http_proxy: it is no proxy's URL" in done.error
+    assert "variable http_proxy: it is not the URL of a proxy" in done.error
     assert "s3cret" not in done.result.err + done.result.out
     assert fault.requests() == []
 
