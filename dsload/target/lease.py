@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dsload.errors import BusyError
+from dsload.secrets import carrying
 from dsload.target.oserror import writing
 from dsload.target.volume import Volume
 
@@ -48,7 +49,7 @@ class Lease:
         self._name, self._brief = name, brief
         self._nonce = secrets.token_hex(16)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="dsload-lease", daemon=True)
+        self._thread = threading.Thread(target=carrying(self._keep), name="dsload-lease", daemon=True)
         self.lost = threading.Event()
 
     def __enter__(self) -> "Lease":

@@ -44,7 +44,7 @@ class BigFile:
         if self._delivery.verify and needed and isinstance(self._entry.reader, HttpReader):
             part = 1 if stated is not None else 0
             if request := self._entry.reader.head(self._entry, part):
-                return _Head(self._delivery, self._entry, request, partial(self._learn, part))
+                return _ChecksumHead(self._delivery, self._entry, request, partial(self._learn, part))
         return self._open()
 
     def _learn(self, part: int, response: Response | None) -> None:
@@ -204,10 +204,10 @@ class BigFile:
             return None
         self._asked_last_part = True
         request = self._entry.reader.head(self._entry, number)
-        return _Head(self._delivery, self._entry, request, partial(self._learn, number)) if request else None
+        return _ChecksumHead(self._delivery, self._entry, request, partial(self._learn, number)) if request else None
 
 
-class _Head(Exchange):
+class _ChecksumHead(Exchange):
     """The HEAD for a checksum. If it is refused, the GET has the last word.
 
     Args:

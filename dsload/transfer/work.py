@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from dsload.secrets import carrying
 
 Task = Callable[[], object]
-Supply = Callable[[], Task | None]  # the next task for a reader, None if there is none at the moment
+Reads = Callable[[], Task | None]  # the next task for a reader, None if there is none at the moment
 
 FINISHERS = 4
 BACKLOG = 32  # tasks
@@ -34,19 +34,19 @@ class Work:
         self._threads: list[threading.Thread] = []
         self._change = threading.Condition()
 
-    def start(self, things: int, readers: int, supply: Supply) -> None:
+    def start(self, things: int, readers: int, reads: Reads) -> None:
         """Start the threads.
 
         Args:
             things: how many there are to do.
             readers: how many threads read.
-            supply: gives the readers their tasks, called on their threads.
+            reads: gives the readers their tasks, called on their threads.
         """
         self._left = things
         for number in range(FINISHERS):
             self._start(f"dsload-finisher-{number}", self._finish)
         for number in range(readers):
-            self._start(f"dsload-reader-{number}", lambda: self._read(supply))
+            self._start(f"dsload-reader-{number}", lambda: self._read(reads))
 
     def _start(self, name: str, run: Task) -> None:
         thread = threading.Thread(target=carrying(run), name=name, daemon=True)
@@ -126,21 +126,21 @@ class Work:
     # Readers
 
     def read_first(self, tasks: Iterable[Task]) -> None:
-        """Tasks for the readers, in this order, before what is supplied."""
+        """Tasks for the readers, in this order, before those that come by themselves."""
         self._first.extendleft(reversed(list(tasks)))
         with self._change:
             self._change.notify_all()
 
-    def _read(self, supply: Supply) -> None:
+    def _read(self, reads: Reads) -> None:
         while not self.stopped and self._left:
-            if task := self._next(supply):
+            if task := self._next(reads):
                 self._perform(task)
             else:
                 with self._change:
                     self._change.wait(_LOOK)
 
-    def _next(self, supply: Supply) -> Task | None:
+    def _next(self, reads: Reads) -> Task | None:
         try:
             return self._first.popleft()
         except IndexError:
-            return supply()
+            return reads()
