@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from dsload import registry
 from dsload.errors import UsageError
 from dsload.listing import Filter
+from dsload.registry import ANY_NAME, Spec, find
 from dsload.secrets import public_uri, redaction, sensitive
 
 SELECTION = frozenset({"include", "exclude", "syncMode"})
@@ -24,29 +24,34 @@ class Source:
     """A source as dsload loads it; make one with `Source.parse`.
 
     Args:
-        type: the registry's name, such as "S3".
-        uri: as given, its query included.
+        spec: its type's row in the registry.
+        uri: as given or, if its type prefers another form, in that.
         options: the source's own, from query and `-o`, without include, exclude and syncMode.
+        config: what its type read in URI and options: a frozen dataclass of its own.
         filter: include and exclude patterns.
         sync: whether files that the source no longer has are deleted from the target.
         fallback: who else has the same, for when the source's own server cannot be reached.
+        undivided: what makes a load of it one for a single process, "" if nothing does.
         hidden: values of the URI and the options that are never to be shown.
     """
 
-    type: str
+    spec: Spec = field(repr=False)
     uri: str = field(repr=False)
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    config: object = field(default=None, repr=False)
     filter: Filter = field(default_factory=Filter)
     sync: bool = True
     fallback: "Source | None" = None
+    undivided: str = ""
     hidden: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    _decides: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, uri: str, type: str | None = None, options: Mapping[str, str] | None = None) -> "Source":
         """Read a URI and its options; TYPE wins over the scheme, options win over the query.
 
         Raises:
-            UsageError: an unknown type, scheme, option or value.
+            UsageError: an unknown type, scheme or option, or a value that is wrong.
         """
         hidden = _secrets_of(uri, options or {})
         with redaction(*hidden):
@@ -55,53 +60,44 @@ class Source:
     @classmethod
     def _read(cls, uri: str, type: str | None, options: Mapping[str, str], hidden: tuple[str, ...]) -> "Source":
         _check_form(uri)
-        spec = registry.find(type, uri)
-        _check_uri(uri, spec)
-        uri = _one_name(uri) if spec.revision_in_name else uri
-        given = dict(options)
-        if not spec.query_is_uri:
-            given = _query_options(uri, spec) | given
+        spec = find(type, uri)
+        given = {**spec.parameters(uri), **options}
         mode = given.pop("syncMode", "sync") or "sync"
         if mode not in ("sync", "copy"):
             raise UsageError("reading", "option syncMode", f"{mode!r} is neither sync nor copy")
         patterns = Filter(split_patterns(given.pop("include", "")), split_patterns(given.pop("exclude", "")))
-        if not spec.any_option:
-            _check_options(given, spec)
-        second = given.pop("fallback", "") if "fallback" in spec.options else ""
-        source = cls(spec.type, uri, given, patterns, mode == "sync", hidden=hidden)
-        if not second:
-            return source
-        fallback = _fallback(source, second)
-        return replace(source, fallback=fallback, hidden=hidden + fallback.hidden)
+        if spec.builds:
+            _refuse_selection(patterns, mode)
+        read = spec.read(uri, given)
+        _check_options(given, spec)
+        decides = given if read.decides is None else read.decides
+        undivided = spec.type if spec.builds else read.undivided
+        fallback, sync = read.fallback, mode == "sync"
+        if fallback:
+            hidden += fallback.hidden
+            fallback = replace(fallback, filter=patterns, sync=sync, fallback=None)
+        return cls(spec, read.uri or uri, given, read.config, patterns, sync, fallback, undivided, hidden, decides)
+
+    @property
+    def type(self) -> str:
+        """The registry's name, such as "S3"."""
+        return self.spec.type
 
     def __str__(self) -> str:
         with redaction(*self.hidden):
             return public_uri(self.uri)
 
-    @property
-    def spec(self) -> registry.Spec:
-        """The registry's row of its type."""
-        return registry.find(self.type, self.uri)
-
     def at(self, revision: str) -> "Source":
-        """The same source at one revision."""
-        return replace(self, options={**self.options, self.spec.revision_option: revision})
+        """The same source, pinned to a revision."""
+        options = {**self.options, self.spec.revision_option: revision}
+        pinned = Source.parse(self.uri, self.type, options)
+        return replace(self, options=pinned.options, config=pinned.config)
 
     def identity(self) -> str:
         """A digest of what decides the content; equal for two loads of the same source. Holds no secret."""
-        spec = registry.find(self.type, self.uri)
         uri = urlsplit(self.uri)
-        options = {} if spec.query_is_uri else dict(self.options)
-        text = json.dumps([self.type, uri.scheme, uri.netloc.rpartition("@")[2], uri.path, options], sort_keys=True)
-        return sha256(text.encode()).hexdigest()
-
-    def undivided(self) -> str:
-        """What makes a load of it one for a single process, "" where nothing does."""
-        spec = registry.find(self.type, self.uri)
-        if spec.builds:
-            return self.type
-        option = spec.undivided
-        return f"{self.type} with {option}" if option and read_flag(option, self.options.get(option, "")) else ""
+        decides = [self.type, uri.scheme, uri.netloc.rpartition("@")[2], uri.path, dict(self._decides)]
+        return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def selection(self) -> str:
         """A digest of what decides which files of the content are loaded, and which are kept."""
@@ -159,61 +155,15 @@ def _check_form(uri: str) -> None:
         raise UsageError("reading", f"URI {public_uri(uri)!r}", "its host or port cannot be read", fix) from None
 
 
-def _check_uri(uri: str, spec: registry.Spec) -> None:
-    parts = urlsplit(uri)
-    if spec.scp and "://" not in uri:
-        return
-    if "\0" in uri or not parts.scheme:
-        example = f"{spec.schemes[0]}://…" if spec.schemes else "scheme://…"
-        raise UsageError("reading", f"URI {uri!r}", f"it has no scheme; {spec.type} takes {example}")
-    if spec.schemes and parts.scheme.lower() not in (*spec.schemes, *spec.typed_schemes):
-        takes = ", ".join(f"{scheme}://" for scheme in (*spec.schemes, *spec.typed_schemes))
-        raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {takes}")
-    if spec.host and not parts.netloc:
-        raise UsageError("reading", f"URI {public_uri(uri)!r}", f"it names no {spec.host}")
-    pattern, says = spec.form
-    if pattern and not re.fullmatch(pattern, uri.partition("?")[0]):
-        raise UsageError("reading", f"URI {public_uri(uri)!r}", f"{spec.type} takes {says}")
-    if parts.fragment and not (spec.query_is_uri or spec.any_option):
-        fix = "write the # of a name as %23"
-        raise UsageError("reading", f"URI {public_uri(uri)!r}", "what follows its '#' is no part of the path", fix)
+def _refuse_selection(patterns: Filter, mode: str) -> None:
+    if patterns.include or patterns.exclude:
+        raise UsageError("reading", "options include and exclude", "an environment is built as a whole")
+    if mode != "sync":
+        raise UsageError("reading", "option syncMode", "an environment is replaced as a whole, it cannot be copy")
 
 
-def _one_name(uri: str) -> str:
-    """`hf://gpt2@v1` as `hf://gpt2/@v1`: in a host's place, what stands before an `@` would be taken for a user."""
-    parts = urlsplit(uri)
-    name, at, revision = parts.netloc.partition("@")
-    return urlunsplit(parts._replace(netloc=name, path=f"/@{revision}{parts.path}")) if at else uri
-
-
-def _fallback(source: Source, text: str) -> Source:
-    """What the option fallback names: another hub's URI, or another endpoint for the same one."""
-    if urlsplit(text).scheme in ("http", "https"):
-        other = Source.parse(source.uri, source.type, {**source.options, "endpoint": text, "fallback": ""})
-    else:
-        other = Source.parse(text)
-        if "fallback" not in registry.find(other.type, other.uri).options:
-            why = f"{public_uri(text)!r} is neither a hub's URI nor an endpoint"
-            raise UsageError("reading", "option fallback", why, "give modelscope://NAMESPACE/NAME or https://HOST")
-        if _names_revision(source) and not _names_revision(other):
-            fix = "name the fallback's too: …?revision=REVISION"
-            raise UsageError("reading", "option fallback", "the source is asked for at a revision, it is not", fix)
-        if "weights" in source.options:
-            other = replace(other, options={"weights": source.options["weights"], **other.options})
-    return replace(other, filter=source.filter, sync=source.sync, fallback=None)
-
-
-def _names_revision(source: Source) -> bool:
-    return bool(source.options.get("revision")) or "@" in urlsplit(source.uri).path
-
-
-def _query_options(uri: str, spec: registry.Spec) -> dict[str, str]:
-    query = dict(parse_qsl(urlsplit(uri).query, keep_blank_values=True))
-    return {spec.aliases.get(key, key): value for key, value in query.items()}
-
-
-def _check_options(options: Mapping[str, str], spec: registry.Spec) -> None:
-    for key in options:
+def _check_options(options: Mapping[str, str], spec: Spec) -> None:
+    for key in options if ANY_NAME not in spec.options else ():
         if key not in spec.options:
             known = ", ".join(sorted((*spec.options, *SELECTION)))
             raise UsageError("reading", f"option {key}", f"{spec.type} does not know it", f"its options are: {known}")

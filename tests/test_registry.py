@@ -138,12 +138,12 @@ def test_a_fetcher_of_a_third_party(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("type", "schemes", "why"),
     [
-        ("S3", ("greet",), "reading the registry S3: dsload.fetchers.s3:S3 and rival:Greeting both claim this type"),
+        ("S3", ("greet",), "reading the registry S3: dsload.fetchers.s3.fetcher:S3 and rival:Greeting both claim"),
         ("PVC", ("greet",), "dsload itself and rival:Greeting both claim this type"),
         ("FSSPEC", ("greet",), "both claim this type"),
         ("RIVAL", ("s3",), "reading the registry s3://: S3 and RIVAL both claim this scheme; uninstall one"),
         ("RIVAL", ("greet", "pvc"), "PVC and RIVAL both claim this scheme"),
-        ("rival", ("greet",), "rival:SPEC of rival: it is no dsload.registry.Spec with a type in upper case"),
+        ("rival", ("greet",), "rival:SPEC of rival: it is not a dsload.registry.Spec with a type in upper case"),
     ],
 )
 def test_nobody_replaces_a_fetcher(tmp_path: Path, type: str, schemes: tuple[str, ...], why: str) -> None:
@@ -168,7 +168,7 @@ def test_two_third_parties_of_one_type(tmp_path: Path) -> None:
         ("SPEC", "import no_such_module", "it cannot be imported (ModuleNotFoundError: No module named"),
         ("SPEC", "1 / 0", "it cannot be imported (ZeroDivisionError"),
         ("NOTHING", "SPEC = None", "it cannot be imported (AttributeError"),
-        ("SPEC", "SPEC = 'dsload'", "it is no dsload.registry.Spec"),
+        ("SPEC", "SPEC = 'dsload'", "it is not a dsload.registry.Spec"),
     ],
 )
 def test_a_third_party_that_is_broken_is_named(tmp_path: Path, point: str, code: str, why: str) -> None:
@@ -176,7 +176,7 @@ def test_a_third_party_that_is_broken_is_named(tmp_path: Path, point: str, code:
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert f"reading the registry broken:{point} of broken: {why}" in line
-    assert "mend or uninstall it" in line
+    assert "fix or uninstall it" in line
 
 
 @pytest.mark.parametrize("module", ["no_such_module", "no_such_parent.child"])

@@ -280,26 +280,21 @@ def verify(path: str, output: str, **flags: Any) -> None:
 @_option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the list on stdout.")
 def sources(output: str) -> None:
     """List the sources: type, schemes, options, whether their library is installed."""
-    from dsload.registry import FSSPEC, filesystem_protocols, missing_filesystem, specs
+    from dsload.registry import specs
     from dsload.source import SELECTION
 
     rows: list[dict[str, Any]] = []
     for spec in specs().values():
-        taken = {scheme for other in specs().values() for scheme in other.schemes}
-        schemes = spec.schemes if spec is not FSSPEC else tuple(sorted(filesystem_protocols() - taken))
-        options = dict(spec.options) | (
-            {"…": "request headers" if spec.query_is_uri else "its own"} if spec.any_option else {}
-        )
+        needs = spec.needs()
         state = "mounted, not loaded" if not spec.preloads else "installed" if spec.installed else spec.hint
-        missing = {scheme: missing_filesystem(scheme) for scheme in schemes} if spec is FSSPEC else spec.missing
         rows.append(
             {
                 "type": spec.type,
-                "schemes": schemes,
+                "schemes": tuple(dict.fromkeys((*spec.schemes, *needs))),
                 "forms": spec.forms,
-                "options": options if spec.preloads else {},
+                "options": dict(spec.options),
                 "state": state,
-                "missing": {scheme: hint for scheme, hint in missing.items() if hint},
+                "missing": {scheme: hint for scheme, hint in needs.items() if hint},
             }
         )
     if output == "json":

@@ -1,15 +1,14 @@
 """What a CONDA Dataset has beyond others: its files in a ConfigMap, a place for its prefix, a GPU for its build."""
 
-import posixpath
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from dsload.errors import UsageError
+from dsload.fetchers.conda.spec import FILES as CONDA_FILES
+from dsload.fetchers.conda.spec import GPU_TYPES, CondaConfig
 from dsload.k8s.context import Manifest
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.names import NAME_LIMIT, bounded, metadata
-from dsload.registry import CONDA_FILES, CONDA_PREFIX_DIR
 from dsload.source import Source
 
 TYPE = "CONDA"
@@ -20,12 +19,7 @@ _FILES = {
     _LOCK: ("lock",),
 }
 _PATHS = {"environment.yaml": "condaEnvironmentYmlPath", "requirements.txt": "pipRequirementsTxtPath", _LOCK: "lock"}
-_GPU, _PREFIX_DIR = "gpuType", "condaPrefixDir"
-_GPUS: Mapping[str, Mapping[str, str]] = {
-    "nvidia-gpu": {"nvidia.com/gpu": "1"},
-    "nvidia-vgpu": {"nvidia.com/vgpu": "1", "nvidia.com/gpumem": "500"},
-    "metax-gpu": {"metax-tech.com/gpu": "1"},
-}
+_GPU = "gpuType"
 
 
 def files(dataset: Dataset) -> dict[str, str]:
@@ -61,26 +55,25 @@ def config_map(dataset: Dataset) -> Manifest | None:
 
 
 def prefix_directory(dataset: Dataset) -> str:
-    """Where the build needs a directory that it can write to beside the volume, "" for another type.
+    """The directory beside the volume that the build needs to write to, "" for another type.
 
     Args:
         dataset: whose option condaPrefixDir, or its URI's, may name another than the default.
 
     Raises:
-        UsageError: that is none that the loader takes, or the root, on which nothing can be mounted.
+        UsageError: it is not one that the loader takes, or the root, on which nothing can be mounted.
     """
     if dataset.type != TYPE:
         return ""
-    path = _asked(dataset, _PREFIX_DIR) or CONDA_PREFIX_DIR
-    if not path.startswith("/") or ".." in path.split("/") or re.search(r"\s", path) or not path.strip("/."):
-        why = f"spec.source.options.{_PREFIX_DIR} is {path!r}, no absolute path below / without '..' and white space"
-        raise UsageError("making the manifests of", dataset.where, why)
-    return posixpath.normpath(path)
+    path = cast(CondaConfig, _source(dataset).config).prefix_dir
+    if not path.strip("/"):
+        why = f"spec.source.options.condaPrefixDir is {path!r}, where nothing can be mounted"
+        raise UsageError("making the manifests of", dataset.where, why, "name a directory below /")
+    return path
 
 
-def _asked(dataset: Dataset, option: str) -> str:
-    """An option, from the Dataset's own or from its URI."""
-    return Source.parse(dataset.uri, dataset.type, dataset.options).options.get(option, "")
+def _source(dataset: Dataset) -> Source:
+    return Source.parse(dataset.uri, dataset.type, dataset.options)
 
 
 def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,13 +87,10 @@ def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: an unknown gpuType.
     """
     found = dict(resources)
-    kind = _asked(dataset, _GPU) if dataset.type == TYPE else ""
+    kind = _source(dataset).options.get(_GPU, "") if dataset.type == TYPE else ""
     if not kind:
         return found
-    if kind not in _GPUS:
-        why = f"spec.source.options.{_GPU} is {kind!r}, none of {', '.join(_GPUS)}"
-        raise UsageError("making the manifests of", dataset.where, why)
     requests, limits = found.get("requests") or {}, found.get("limits") or {}
     # Kubernetes takes an extended resource only with a request that equals its limit.
-    asked = {name: limits.get(name, requests.get(name, count)) for name, count in _GPUS[kind].items()}
+    asked = {name: limits.get(name, requests.get(name, count)) for name, count in GPU_TYPES[kind].items()}
     return {**found, "requests": {**requests, **asked}, "limits": {**limits, **asked}}

@@ -7,12 +7,13 @@ string, list and map has a maximum.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from dsload.fetchers.conda.spec import GPU_TYPES
+
 Schema = dict[str, Any]
 
 GROUP, VERSION, KIND, PLURAL = "dataset.baizeai.io", "v1alpha1", "Dataset", "datasets"
 TYPES = ("GIT", "S3", "PVC", "NFS", "CONDA", "REFERENCE", "HUGGING_FACE", "MODEL_SCOPE", "HTTP", "MANUAL")
 PHASES = ("PENDING", "PROCESSING", "READY", "FAILED")
-GPU_TYPES = ("nvidia-gpu", "nvidia-vgpu", "metax-gpu")
 DEFAULT_PATH, DEFAULT_MODE, DEFAULT_ID = "/", "0774", 1000
 MANUAL_URI = "manual://"
 

@@ -333,8 +333,6 @@ def _source(source: Mapping[Any, Any]) -> Iterator[Problem]:
             yield _breaks(path, uri, crd.MOUNTED_NOT_ABOVE)
     else:
         yield from _not_loadable(type, uri, options)
-    if type == "CONDA" and "gpuType" in options and options["gpuType"] not in crd.GPU_TYPES:
-        yield _breaks("spec.source.options.gpuType", options["gpuType"], crd.GPU)
 
 
 def _not_loadable(type: str, uri: str, options: Mapping[str, str]) -> Iterator[Problem]:

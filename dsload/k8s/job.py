@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsload.errors import UsageError
+from dsload.fetchers.conda.spec import FILES as CONDA_FILES
 from dsload.k8s import conda
 from dsload.k8s.arguments import MOUNT_ROOT, loader_arguments
 from dsload.k8s.context import Manifest
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.names import JOB_LIMIT, bounded, metadata, own_label
 from dsload.k8s.settings import DEFAULT_IMAGE, LOADER, Settings, merged
-from dsload.registry import CONDA_FILES
 from dsload.secrets import DEFAULT_DIRECTORY
 from dsload.source import Source
 
@@ -61,7 +61,7 @@ def shard_count(dataset: Dataset, settings: Settings) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_SHARDS):
         why = f"annotation {SHARDS_ANNOTATION} is {text!r}, no number from 1 to {_MOST_SHARDS}"
         raise UsageError("making the manifests of", dataset.where, why)
-    if int(text) > 1 and (whole := _source(dataset).undivided()):
+    if int(text) > 1 and (whole := _source(dataset).undivided):
         why = f"{whole} is loaded by one pod, not by {text} shards"
         raise UsageError("making the manifests of", dataset.where, why, "leave the shards out")
     return int(text)

@@ -34,7 +34,7 @@ def load_shard(run: Run, me: Shard, client: Client) -> Report:
     Raises:
         UsageError: the source is loaded by one process only.
     """
-    if what := run.source.undivided():
+    if what := run.source.undivided:
         raise UsageError("reading", "--shard", f"{what} is loaded by one process", "leave --shard out")
     listing = run.list(client)
     report = run.report(listing)

@@ -306,7 +306,7 @@ def test_a_missing_library(tmp_path: Path, module: str, uri: str, hint: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["gopher://host/path"], "nothing here loads gopher://; known: s3://"),
+        (["gopher://host/path"], "no source has the scheme gopher://; known: s3://"),
         (["FSSPEC", "gopher://host/path"], "Protocol not known: gopher"),
         (["no scheme"], "it has no scheme"),
     ],

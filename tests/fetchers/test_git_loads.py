@@ -468,7 +468,7 @@ def test_ls_and_options(server: GitServer, work: Repository) -> None:
     assert listed["revision"] == work.head
     assert {row["path"]: row["size"] for row in listed["entries"]} == {"a.txt": 1, "sub/b.txt": 3000}
     for option, words in {
-        "depth=x": "'x' is no number", "submodules=all": "'all' is not true, false or recursive",
+        "depth=x": "'x' is not a number", "submodules=all": "'all' is not true, false or recursive",
         "lfs=maybe": "'maybe' is not true or false",         "tag=v1": "does not know it",
     }.items():  # fmt: skip
         done = command.run("ls", f"{server.url}/name.git", "-o", option)

@@ -105,22 +105,22 @@ def test_a_folder_or_file_of_a_repository(hub: Hub, scheme: str, path: str, expe
 @pytest.mark.parametrize(
     ("uri", "options", "message"),
     [
-        ("://", [], "'' is no repository; give hf://OWNER/NAME"),
-        ("://owner/na*me", [], "'owner/na*me' is no repository"),
-        ("://../name", [], "'../name' is no repository"),
-        ("://owner/name@", [], "its '@' is followed by no revision"),
-        ("://owner/name", ["repo=a/b/c"], "'a/b/c' is no repository"),
-        ("://owner/name", ["repoType=TABLE"], "there is no type 'TABLE'; known: MODEL, DATASET, SPACE"),
+        ("://", [], "'' is not a repository; give hf://OWNER/NAME"),
+        ("://owner/na*me", [], "'owner/na*me' is not a repository"),
+        ("://../name", [], "'../name' is not a repository"),
+        ("://owner/name@", [], "its '@' is not followed by a revision"),
+        ("://owner/name", ["repo=a/b/c"], "'a/b/c' is not a repository"),
+        ("://owner/name", ["repoType=TABLE"], "the type 'TABLE' does not exist; known: MODEL, DATASET, SPACE"),
         ("://datasets/owner/name", ["repoType=MODEL"], "it is MODEL, and the URI names a dataset"),
         ("://owner/name", ["weights=tflite"], "'tflite' is no format of weights; known: safetensors, bin,"),
         ("://owner/name", ["colour=red"], "does not know it; its options are: endpoint, exclude, fallback, include"),
-        ("://owner/name", ["endpoint=ftp://host"], "'ftp://host' is no URL of a hub"),
-        ("://owner/name", ["endpoint=http://user:secret@host"], "'http://host' is no URL of a hub"),
-        ("://owner/name", ["endpoint=http://host?x=1"], "is no URL of a hub; give http://HOST:PORT"),
+        ("://owner/name", ["endpoint=ftp://host"], "'ftp://host' is not a URL of a hub"),
+        ("://owner/name", ["endpoint=http://user:secret@host"], "'http://host' is not a URL of a hub"),
+        ("://owner/name", ["endpoint=http://host?x=1"], "is not a URL of a hub; give http://HOST:PORT"),
         ("://owner/name", ["fallback=s3://bucket/x"], "'s3://bucket/x' is neither a hub's URI nor an endpoint"),
-        ("://owner/name", ["fallback=ms://o/n/x@"], "URI 'ms://o/n/x@': its '@' is followed by no revision"),
-        ("://owner/name?fallback=https://u:p@host", [], "option endpoint: 'https://host' is no URL of a hub"),
-        ("://owner/name@v1", ["fallback=ms://o/n"], "the source is asked for at a revision, it is not"),
+        ("://owner/name", ["fallback=ms://o/n/x@"], "URI 'ms://o/n/x@': its '@' is not followed by a revision"),
+        ("://owner/name?fallback=https://u:p@host", [], "option endpoint: 'https://host' is not a URL of a hub"),
+        ("://owner/name@v1", ["fallback=ms://o/n"], "it names no revision, while the source does"),
     ],
 )
 def test_what_is_refused_at_once(scheme: str, uri: str, options: list[str], message: str, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_is_refused_at_once(scheme: str, uri: str, options: list[str], mess
 
 def test_modelscope_has_no_spaces(tmp_path: Path) -> None:
     done = run("load", "ms://spaces/owner/name", "--mount-root", tmp_path, "--mount-path", "t")
-    assert (done.code, "ModelScope has models and datasets" in done.err) == (2, True)
+    assert (done.code, "MODEL_SCOPE has models and datasets" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(("scheme", "variable"), [("hf", "HF_ENDPOINT"), ("ms", "MODELSCOPE_ENDPOINT")])

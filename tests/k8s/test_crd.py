@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsload.errors import UsageError
+from dsload.fetchers.conda.spec import GPU_TYPES
 from dsload.k8s import crd
 from dsload.k8s.dataset import parse_all
 
@@ -292,7 +293,7 @@ PAIRS: list[tuple[str, bool, Any, Any]] = [
     (crd.MOUNTED_NOT_ABOVE.cel, False, {"type": "NFS", "uri": "nfs://host/a/../b"}, ABSENT),
     (crd.GPU.cel, True, {"type": "CONDA", "uri": "conda://a"}, ABSENT),
     (crd.GPU.cel, True, {"type": "CONDA", "uri": "conda://a", "options": {"name": "a"}}, ABSENT),
-    *((crd.GPU.cel, True, {"type": "CONDA", "options": {"gpuType": gpu}}, ABSENT) for gpu in crd.GPU_TYPES),
+    *((crd.GPU.cel, True, {"type": "CONDA", "options": {"gpuType": gpu}}, ABSENT) for gpu in GPU_TYPES),
     (crd.GPU.cel, True, {**TYPED, "options": {"gpuType": "a header"}}, ABSENT),
     (crd.GPU.cel, False, {"type": "CONDA", "options": {"gpuType": "tpu"}}, ABSENT),
     (crd.NEEDS_VALUES.cel, True, {"operator": "In", "values": ["a"]}, ABSENT),
@@ -452,7 +453,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         source("REFERENCE", "dataset://a"),
         "spec.source.uri: 'dataset://a': type REFERENCE takes dataset://NAMESPACE/NAME",
     ),
-    (source("CONDA", "conda://a", gpuType="tpu"), "spec.source.options.gpuType: 'tpu': option gpuType is one of"),
+    (source("CONDA", "conda://a", gpuType="tpu"), "spec.source.options.gpuType: 'tpu': 'tpu' is not one of"),
     ({"spec/volumeClaimRef": {"name": "c", "subPath": "/a"}}, "spec.volumeClaimRef.subPath: '/a': it has to be rel"),
     ({"spec/volumeClaimRef": {"name": "c", "subPath": "a/.."}}, "spec.volumeClaimRef.subPath: 'a/..': a part of it"),
     ({"spec/volumeClaimRef": {"subPath": "a"}}, "spec.volumeClaimRef.name: it is missing"),

@@ -352,7 +352,7 @@ def test_metadata_that_is_right(metadata: str) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("{type: S3, uri: 's3:///a'}", "spec.source.uri: URI 's3:///a': it names no bucket"),
+        ("{type: S3, uri: 's3:///a'}", "spec.source.uri: URI 's3:///a': it does not name the bucket"),
         ("{type: S3, uri: 'http://h/'}", "spec.source.uri: URI 'http://h/': S3 takes s3://"),
         ("{type: S3, uri: 's3://b/a?x=y'}", "spec.source.uri: option x: S3 does not know it (its options are: "),
         ("{type: HTTP, uri: 'http://h:x/'}", "its host or port cannot be read"),
@@ -362,7 +362,7 @@ def test_metadata_that_is_right(metadata: str) -> None:
             "spec.source.options.b: '2': HUGGING_FACE",
         ),
         ("{type: HUGGING_FACE, uri: 'hf://a/b', options: {fallback: 's3://b/a'}}", "spec.source.options.fallback: "),
-        ("{type: CONDA, uri: 'conda://'}", "spec.source.uri: URI 'conda://': it names no environment"),
+        ("{type: CONDA, uri: 'conda://'}", "spec.source.uri: URI 'conda://': it does not name the environment"),
         ("{type: CONDA, uri: 'http://h/env'}", "spec.source.uri: URI 'http://h/env': CONDA takes conda://"),
         ("{type: CONDA, uri: 'conda://env?pyton=3.11'}", "spec.source.uri: option pyton: CONDA does not know it"),
         (
@@ -469,12 +469,12 @@ KEY = st.one_of(WORD, st.tuples(SUBDOMAIN, WORD).map("/".join))
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 QUANTITY = st.one_of(st.integers(0, 9999), st.from_regex(r"[0-9]{1,4}([.][0-9])?(m|Ki|Gi|T|e3)?", fullmatch=True))
 RELATIVE = st.lists(WORD, min_size=1, max_size=3).map("/".join)
+HEADER = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}", fullmatch=True)
+VALUE = ANY_TEXT.filter(lambda text: not set(text) & set("\r\n\0"))
 SOURCES = st.one_of(
     st.fixed_dictionaries(
         {"type": st.just("HTTP"), "uri": RELATIVE.map("http://host/{}".format)},
-        optional={
-            "options": st.dictionaries(ANY_TEXT.filter(lambda key: key not in ("syncMode", "include")), ANY_TEXT)
-        },
+        optional={"options": st.dictionaries(HEADER.filter(lambda key: key not in ("syncMode", "include")), VALUE)},
     ),
     st.fixed_dictionaries(
         {"type": st.just("GIT"), "uri": RELATIVE.map("https://host/{}.git".format)},

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from rattler import Client, MatchSpec, RepoDataRecord, install
@@ -27,9 +28,10 @@ from dsload.fetchers.conda.freezing import freeze
 from dsload.fetchers.conda.prefix import prefix_at
 from dsload.fetchers.conda.recipe import Recipe, read_recipe
 from dsload.fetchers.conda.solving import Solution, locked, solved, stem
+from dsload.fetchers.conda.spec import CondaConfig
 from dsload.fetchers.conda.unpacking import Unpacker
 from dsload.fetchers.conda.waiting import finish
-from dsload.fetchers.file import to_error
+from dsload.fetchers.file.fetcher import to_error
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.secrets import origin
 from dsload.source import Source
@@ -46,10 +48,9 @@ class Conda:
     tells = (LOCK, FREEZE)
 
     def __init__(self, source: Source, context: Context) -> None:
-        _refuse_selection(source)
         self._source, self._context = str(source), context
-        self._recipe = read_recipe(source)
-        endpoint = source.options.get("endpoint", "")
+        config = cast(CondaConfig, source.config)
+        self._recipe, endpoint = read_recipe(config), config.endpoint
         named = [*self._recipe.channels, *filter(None, map(channel_of, self._recipe.specs))]
         self._channels = read_channels(named, endpoint, context.secrets)
         self._owner = owner_of_secrets(named, endpoint)
@@ -128,13 +129,6 @@ class Conda:
     def _theirs(self, url: str) -> bool:
         """Whether the secrets are for a URL."""
         return urlsplit(url).scheme in ("http", "https") and origin(url) == self._owner
-
-
-def _refuse_selection(source: Source) -> None:
-    if source.filter.include or source.filter.exclude:
-        raise UsageError("reading", "options include and exclude", "an environment is built as a whole")
-    if not source.sync:
-        raise UsageError("reading", "option syncMode", "an environment is replaced as a whole, it cannot be copy")
 
 
 def _entry(record: RepoDataRecord, remote: "RemotePackages", local: "LocalPackages") -> Entry:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from rattler.networking import AddHeadersMiddleware, Client, MirrorMiddleware
 
 from dsload.errors import UsageError
+from dsload.fetchers.conda.spec import channel_url, is_channel_name
 from dsload.listing import Request
 from dsload.secrets import Secrets, authorization, basic, hide, origin, public_uri
 from dsload.transfer.network import Network, ca_file
@@ -17,7 +18,6 @@ from dsload.transfer.network import Network, ca_file
 PUBLIC = "https://conda.anaconda.org"  # where a channel's name is looked up, as conda does
 _DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
 _TOKEN = re.compile(r"/t/(?P<token>[^/]+)(?=/)")
-_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 _IN_CHANNEL = re.compile(r"(?P<channel>(?!defaults::)[\w.-]+|(https?|file)://\S+?)::.+")
 
 
@@ -52,16 +52,16 @@ def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tupl
     Raises:
         UsageError: a channel that is no name and no URL of http, https or file.
     """
-    place = _url(endpoint, "option endpoint") if endpoint else PUBLIC
+    place = channel_url(endpoint, "option endpoint") if endpoint else PUBLIC
     urls: dict[str, None] = {}
     for name in names:
         if name == "defaults":
             urls.update(dict.fromkeys(f"{place}/pkgs/{part}" for part in ("main", "r")) if endpoint else
                         dict.fromkeys(_DEFAULTS))  # fmt: skip
-        elif "://" not in name and _NAME.fullmatch(name):
+        elif is_channel_name(name):
             urls[f"{place}/{name}"] = None
         else:
-            urls[_url(name, f"channel {public_uri(name)!r}")] = None
+            urls[channel_url(name, f"channel {public_uri(name)!r}")] = None
     channels = [_without_secrets(url) for url in urls]
     theirs = owner_of_secrets(names, endpoint)
     found = [_with_secrets(each, secrets) if theirs and _origin(each) == theirs else each for each in channels]
@@ -90,7 +90,7 @@ def _refuse_confusion(channels: Iterable[Channel]) -> None:
 
 def public_place(endpoint: str) -> str:
     """Where the names of channels are looked up, without credentials."""
-    return _without_secrets(_url(endpoint, "option endpoint")).url if endpoint else PUBLIC
+    return _without_secrets(channel_url(endpoint, "option endpoint")).url if endpoint else PUBLIC
 
 
 def channel_of(spec: str) -> str:
@@ -103,22 +103,6 @@ def located(spec: str, place: str) -> str:
     """A spec with the URL of the channel that it names, which is how rattler knows those of a mirror."""
     channel = channel_of(spec)
     return f"{place}/{spec}" if channel and "://" not in channel else spec
-
-
-def _url(text: str, where: str) -> str:
-    url = text.rstrip("/")
-    if "://" in url and "@" in url.partition("://")[2].partition("/")[2]:  # what follows may be part of a password
-        fix = "write /, @ and : of a user name or password as %2F, %40 and %3A"
-        raise UsageError("reading", where.partition(" '")[0], "it has an '@' behind its host", fix)
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme == "file" or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment or re.search(r"\s", url):
-        fix = "give a name such as conda-forge, https://HOST/PATH or file:///PATH"
-        raise UsageError("reading", where, "it is neither a name nor a URL of http, https or file", fix)
-    return url
 
 
 def _origin(channel: Channel) -> tuple[str, str, int] | None:

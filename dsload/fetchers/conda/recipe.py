@@ -1,7 +1,6 @@
 """What an environment is asked to be: environment.yaml, requirements.txt and options, read into one Recipe.
 
-The form of environment.yaml is conda's (docs.conda.io, "Creating an environment file manually"); its name and prefix
-are replaced. That of requirements.txt is pip's ("Requirements File Format").
+Name and prefix of environment.yaml are replaced. The form of requirements.txt is pip's ("Requirements File Format").
 """
 
 import json
@@ -12,23 +11,18 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any
-from urllib.parse import urlsplit
 
-import yaml
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
 from dsload.errors import UsageError
-from dsload.registry import CONDA_FILES, CONDA_PREFIX_DIR
+from dsload.fetchers.conda.environment import ENVIRONMENT, read_environment
+from dsload.fetchers.conda.spec import FILES, CondaConfig
 from dsload.secrets import public_uri
-from dsload.source import Source, read_flag, split_patterns
 
 log = logging.getLogger(__name__)
 
-ENVIRONMENT, REQUIREMENTS = "environment.yaml", "requirements.txt"
-_KNOWN = frozenset({"name", "prefix", "channels", "dependencies", "variables"})
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+REQUIREMENTS = "requirements.txt"
 _NESTED = re.compile(r"(?P<flag>-[rcf]|--(?:requirement|constraint|find-links)(?=[\s=]))[\s=]*(?P<path>.+)")
 _DEEPEST = 16  # requirements files that name each other
 
@@ -92,53 +86,32 @@ class Recipe:
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def read_recipe(source: Source) -> Recipe:
-    """Read what a source and its files say.
+def read_recipe(config: CondaConfig) -> Recipe:
+    """Read the files that a source names or a Job mounts, and add them to what the source says.
 
     Raises:
-        UsageError: an option, file or spec that cannot be read.
+        UsageError: a file or spec cannot be read.
     """
-    options = source.options
-    name = options.get("name") or urlsplit(source.uri).netloc
-    if not _NAME.fullmatch(name):
-        fix = "use letters, digits, '.', '_' and '-'"
-        raise UsageError("reading", f"URI {str(source)!r}", f"{name!r} is no name of an environment", fix)
-    environment = _environment(options)
-    conda, pip = _dependencies(environment)
-    named = [*split_patterns(options.get("channels", "")), *_strings(environment, "channels")]
+    environment = config.environment or read_environment(_file(config.environment_path, ENVIRONMENT))
+    named = [*config.channels, *environment.channels]
     channels = [channel for channel in dict.fromkeys(named) if channel != "nodefaults"]
-    listed = Requirements(tuple(pip), folder=_folder(options, "condaEnvironmentYmlPath"))
-    asked = _text(options, (REQUIREMENTS, "pipRequirementsTxt"), "pipRequirementsTxtPath", REQUIREMENTS) or ""
-    given = Requirements(tuple(asked.splitlines()), folder=_folder(options, "pipRequirementsTxtPath"))
+    listed = Requirements(environment.pip, folder=_folder(config.environment_path))
+    asked = config.requirements or _file(config.requirements_path, REQUIREMENTS)
+    given = Requirements(tuple(asked.splitlines()), folder=_folder(config.requirements_path))
     return Recipe(
-        name,
-        _prefix_dir(options),
+        config.name,
+        config.prefix_dir,
         tuple(channels) or ("conda-forge",),
-        _specs(conda, options),
+        _specs(list(environment.conda), config),
         tuple(_whole(part) for part in (listed, given) if part),
-        _variables(environment),
-        _lock(options.get("lock", "")),
-        options.get("pipIndexUrl", "").strip(),
-        _words(options.get("pipExtraIndexUrl", "")),
-        _words(options.get("pipTrustedHost", "")),
-        _flag(options, "linkScripts"),
-        _flag(options, "keepPkgs"),
+        environment.variables,
+        _lock(config.lock),
+        config.index,
+        config.extra_indexes,
+        config.trusted_hosts,
+        config.link_scripts,
+        config.keep_packages,
     )
-
-
-def _flag(options: Mapping[str, str], name: str, default: str = "") -> bool:
-    return read_flag(name, options.get(name) or default)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(re.split(r"[\s,]+", text.strip())) if text.strip() else ()
-
-
-def _prefix_dir(options: Mapping[str, str]) -> str:
-    given = options.get("condaPrefixDir") or CONDA_PREFIX_DIR
-    if not given.startswith("/") or ".." in given.split("/") or re.search(r"\s", given):
-        raise UsageError("reading", "option condaPrefixDir", f"{given!r} is no absolute path without white space")
-    return os.path.normpath(given)
 
 
 def _lock(given: str) -> str:
@@ -147,20 +120,19 @@ def _lock(given: str) -> str:
 
 # Files
 
-
-def _text(options: Mapping[str, str], texts: tuple[str, ...], path: str, mounted: str) -> str | None:
-    """What an option holds as text, else the file that it names, else the one that a Job mounts; None without any."""
-    for name in texts:
-        if options.get(name, "").strip():
-            return options[name]
-    if given := options.get(path):
-        return _read(given, f"option {path}")
-    usual = os.path.join(CONDA_FILES, mounted)
-    return _read(usual, usual) if os.path.isfile(usual) else None
+_PATH_OPTIONS = {ENVIRONMENT: "condaEnvironmentYmlPath", REQUIREMENTS: "pipRequirementsTxtPath"}
 
 
-def _folder(options: Mapping[str, str], path: str) -> str:
-    return os.path.dirname(os.path.abspath(options[path])) if options.get(path) else CONDA_FILES
+def _file(path: str, name: str) -> str:
+    """The text of the file that an option names, else of the one that a Job mounts; "" without either."""
+    if path:
+        return _read(path, f"option {_PATH_OPTIONS[name]}")
+    usual = os.path.join(FILES, name)
+    return _read(usual, usual) if os.path.isfile(usual) else ""
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path)) if path else FILES
 
 
 def _read(path: str, where: str) -> str:
@@ -172,69 +144,19 @@ def _read(path: str, where: str) -> str:
         raise UsageError("reading", where if path in where else f"{where} {path}", why) from error
 
 
-def _environment(options: Mapping[str, str]) -> Mapping[str, Any]:
-    text = _text(options, (ENVIRONMENT, "condaEnvironmentYml"), "condaEnvironmentYmlPath", ENVIRONMENT)
-    try:
-        found = yaml.safe_load(text or "")
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        why = f"{line}{getattr(error, 'problem', None) or 'it is no YAML'}"
-        raise UsageError("reading", ENVIRONMENT, why, "mend it") from error
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise UsageError("reading", ENVIRONMENT, "it is no map of channels and dependencies")
-    if unknown := ", ".join(sorted(str(key) for key in found if key not in _KNOWN)):
-        log.warning("%s: %s is passed over", ENVIRONMENT, unknown)
-    return found
-
-
-def _strings(environment: Mapping[str, Any], key: str) -> list[str]:
-    found = environment.get(key) or []
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise UsageError("reading", ENVIRONMENT, f"{key} is no list of texts")
-    return found
-
-
-def _dependencies(environment: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The specs of conda packages, and the lines for pip."""
-    conda: list[str] = []
-    pip: list[str] = []
-    found = environment.get("dependencies") or []
-    for item in found if isinstance(found, list) else [found]:
-        if isinstance(item, str):
-            conda.append(item)
-        elif isinstance(item, dict) and list(item) == ["pip"]:
-            pip += _strings(item, "pip")
-        else:
-            why = f"dependencies has {json.dumps(item, default=str)[:80]}, which is neither a spec nor pip: [...]"
-            raise UsageError("reading", ENVIRONMENT, why)
-    return conda, pip
-
-
-def _variables(environment: Mapping[str, Any]) -> Mapping[str, str] | None:
-    found = environment.get("variables")
-    if found is None:
-        return None
-    if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
-        raise UsageError("reading", ENVIRONMENT, "variables is no map of names to texts")
-    return {str(key): "" if value is None else str(value) for key, value in found.items()}
-
-
 # Specs
 
 
-def _specs(given: list[str], options: Mapping[str, str]) -> tuple[str, ...]:
+def _specs(given: list[str], config: CondaConfig) -> tuple[str, ...]:
     """The specs of environment.yaml, with python as the option pins it, and what is always there."""
     named = {spec_name(spec): spec for spec in given}
     specs = list(dict.fromkeys(given))
-    if version := options.get("pythonVersion", "").strip():
+    if version := config.python:
         if "python" in named:
             log.info("python %s, as the options say, instead of %r", version, named["python"])
         specs = [spec for spec in specs if spec_name(spec) != "python"]
         specs.insert(0, f"python={version}" if re.fullmatch(r"[\d.]+", version) else f"python {version}")
-    always = ["python", "pip", *(["ipykernel"] if _flag(options, "kernel", "true") else [])]
+    always = ["python", "pip", *(["ipykernel"] if config.kernel else [])]
     specs += [name for name in always if name not in {spec_name(spec) for spec in specs}]
     return tuple(specs)
 

@@ -3,8 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar, cast
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem
@@ -20,9 +19,9 @@ from dsload.errors import (
     UsageError,
 )
 from dsload.fetchers.base import Context
+from dsload.fetchers.fsspec.spec import SFTP, FilesystemConfig, install_hint
 from dsload.listing import Entry, Listing
 from dsload.names import unsafe
-from dsload.registry import SFTP, install_hint
 from dsload.secrets import Secrets
 from dsload.source import Source
 
@@ -50,9 +49,7 @@ class Filesystem:
 
     def __init__(self, source: Source, context: Context) -> None:
         self._source, self._client, self._secrets = source, context.client, context.secrets
-        uri = urlsplit(source.uri)
-        self._scheme = uri.scheme.lower()
-        self._uri = source.uri.replace(f"?{uri.query}", "", 1)  # the query holds options
+        self._config = cast(FilesystemConfig, source.config)
         self._threads = threading.local()
         self._shared: Opened | None = None
 
@@ -105,17 +102,17 @@ class Filesystem:
 
     def _connect(self) -> Opened:
         where = str(self._source)
-        options = {name: _typed(value) for name, value in self._source.options.items()}
+        scheme, uri, options = self._config.scheme, self._config.uri, dict(self._config.options)
         try:
-            if self._scheme == SFTP:
+            if scheme == SFTP:
                 from dsload.fetchers.fsspec.sftp import connect
 
-                return connect(self._uri, options, self._secrets, self._client.network.stall_timeout)
-            options = _credentials(self._scheme, self._secrets) | options
-            filesystem, root = url_to_fs(self._uri, skip_instance_cache=True, **options)
+                return connect(uri, options, self._secrets, self._client.network.stall_timeout)
+            options = _credentials(scheme, self._secrets) | options
+            filesystem, root = url_to_fs(uri, skip_instance_cache=True, **options)
             return filesystem, str(root)
         except ImportError as error:
-            hint = install_hint(self._scheme, error)
+            hint = install_hint(scheme, error)
             raise UsageError("loading", where, f"its library is missing ({error})", hint) from error
         except (TypeError, ValueError) as error:
             raise UsageError("connecting to", where, str(error), "check the URI and the options") from error
@@ -215,11 +212,6 @@ def _is_at(version: str, info: dict[str, Any]) -> bool:
 
 def _plain(value: Any) -> Any:
     return value.timestamp() if isinstance(value, datetime) else value  # memory:// has both forms
-
-
-def _typed(value: str) -> str | bool:
-    """A storage option as its filesystem takes it: "false" is no text, which would count as true."""
-    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _credentials(scheme: str, secrets: Secrets) -> dict[str, Any]:

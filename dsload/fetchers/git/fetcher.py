@@ -3,10 +3,9 @@
 import io
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import cast
 
 from dulwich.config import ConfigFile, parse_submodules
 
@@ -16,6 +15,7 @@ from dsload.fetchers.git.dotgit import dot_git
 from dsload.fetchers.git.lfs import make_reader
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.remote import Remote, Unadvertised
+from dsload.fetchers.git.spec import FULL, GitConfig, Wish
 from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import (
     LFS_CONFIG,
@@ -29,56 +29,12 @@ from dsload.fetchers.git.tree import (
 )
 from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets
-from dsload.source import Source, read_flag
+from dsload.source import Source
 
 log = logging.getLogger(__name__)
 logging.getLogger("dulwich").addHandler(logging.NullHandler())  # else its warnings go to stderr
 
-_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SHORT = re.compile(r"[0-9a-f]{4,63}")
 _EVERYTHING = ("HEAD", "refs/heads/", "refs/tags/")
-_NO_FLAG = "not true or false"
-_DEEPEST = 10  # submodules in each other
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What of a repository is wanted.
-
-    Args:
-        branch: branch or tag, or a ref in full such as refs/pull/7/head; "" for HEAD.
-        commit: its id, in full or abbreviated; "" for the branch's.
-        depth: commits of history that keepGit keeps; 0 for all.
-        submodules: how deep.
-        lfs: whether LFS objects are loaded rather than their pointers.
-        keep: whether `.git` is loaded too.
-    """
-
-    branch: str = ""
-    commit: str = ""
-    depth: int = 1
-    submodules: int = 0
-    lfs: bool = True
-    keep: bool = False
-
-
-def read_wish(options: Mapping[str, str]) -> Wish:
-    """Read the options. Raises UsageError where one is wrong."""
-    branch, commit = options.get("branch", ""), options.get("commit", "").lower()
-    if commit and not (_FULL.fullmatch(commit) or _SHORT.fullmatch(commit)):
-        branch, commit = options["commit"], ""  # a tag, as `git checkout` of the original data-loader took it
-    depth = options.get("depth", "") or "1"
-    if not depth.isdecimal():
-        raise UsageError("reading", "option depth", f"{depth!r} is no number", "0 stands for the whole history")
-    submodules = options.get("submodules", "").lower()
-    if submodules == "recursive":
-        levels = _DEEPEST
-    else:
-        levels = int(read_flag("submodules", submodules, "not true, false or recursive"))
-    lfs, keep = options.get("lfs", "true"), options.get("keepGit", "")
-    return Wish(
-        branch, commit, int(depth), levels, read_flag("lfs", lfs, _NO_FLAG), read_flag("keepGit", keep, _NO_FLAG)
-    )
 
 
 class Git:
@@ -86,8 +42,8 @@ class Git:
 
     def __init__(self, source: Source, context: Context) -> None:
         self._where, self._context = str(source), context
-        self._location = parse_location(source.uri.partition("?")[0])
-        self._wish = read_wish(source.options)
+        config = cast(GitConfig, source.config)
+        self._location, self._wish = config.location, config.wish
         self._held: Mapping[str, Entry] = {}
 
     def list(self) -> Listing:
@@ -167,7 +123,7 @@ def resolve(remote: Remote, wish: Wish, before: str) -> tuple[str, str]:
         NotFoundError: there is none.
         UsageError: an abbreviated commit id stands for several.
     """
-    if _FULL.fullmatch(wish.commit):
+    if FULL.fullmatch(wish.commit):
         return "", wish.commit
     if wish.commit:
         return "", before if before.startswith(wish.commit) else _expand(remote, wish.commit)

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 from dsload.errors import UsageError
 from dsload.secrets import PORTS, hide, public_uri
 
-_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<path>[^:\s].*)")
+SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[0-9a-fA-F:.]+\]|[\w.-]+):(?P<path>[^:\s].*)")
 _WEB = ("http", "https")
 
 
@@ -71,7 +71,7 @@ def parse_location(uri: str) -> Location:
         UsageError: it is none of them.
     """
     if "://" not in uri:
-        match = _SCP.fullmatch(uri)
+        match = SCP.fullmatch(uri)
         if not match or match["host"].startswith("-") or (match["user"] or "").startswith("-"):
             raise _unreadable(uri, "it is no URL of a repository")
         path = match["path"].removeprefix("/~/") if match["path"].startswith("/~/") else match["path"]

@@ -1,18 +1,18 @@
 """HTTP: one file, or a directory index of nginx, Apache, Caddy or Python with everything below it."""
 
-import re
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from typing import cast
+from urllib.parse import unquote, urlsplit
 
-from dsload.errors import DsloadError, IntegrityError, NotFoundError, UnsafePathError, UsageError
+from dsload.errors import DsloadError, IntegrityError, NotFoundError, UnsafePathError
 from dsload.fetchers.base import Context
 from dsload.fetchers.http.index import INDEX_TYPES, Link, parse_index
+from dsload.fetchers.http.spec import HttpConfig, quoted
 from dsload.fetchers.http.sums import header_digest, parse_single_sum, parse_sums
 from dsload.listing import Checksum, Entry, Listing, Request, Response
 from dsload.names import unsafe
-from dsload.secrets import authorization, basic, origin, public_uri
+from dsload.secrets import authorization, basic, origin
 from dsload.source import Source
 from dsload.transfer.exchange import never
 from dsload.transfer.retry import Failure, status_text, to_error
@@ -25,7 +25,6 @@ _DEEPEST = 64  # folders; an index that goes deeper leads in circles
 _CADDY_LIMIT = 10_000  # entries of a folder; Caddy's default file_limit, at which it stops without a word
 _DIGESTS = frozenset({"repr-digest", "content-digest", "digest", "content-md5"})
 _SUMS = frozenset({"SHA256SUMS", "SHA256SUMS.txt", "sha256sums.txt"})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Http:
@@ -33,14 +32,11 @@ class Http:
 
     def __init__(self, source: Source, context: Context) -> None:
         self._source, self._client = source, context.client
-        url, user_info = _without_user_info(source.uri)
-        self._url = url
-        headers = _headers(source.options)
-        named = {name.lower() for name in headers}
-        if "authorization" not in named:
-            if user_info:
-                headers["Authorization"] = basic(*user_info)
-            elif value := authorization(context.secrets):
+        config = cast(HttpConfig, source.config)
+        self._url, headers = config.url, dict(config.headers)
+        if "authorization" not in {name.lower() for name in headers}:
+            login = basic(config.user, config.password) if config.user or config.password else ""
+            if value := login or authorization(context.secrets):
                 headers["Authorization"] = value
         self._headers = headers
 
@@ -217,7 +213,7 @@ class HttpFiles:
     def request(self, entry: Entry) -> Request:
         """The GET for an entry."""
         key = entry.key
-        url = key if key == self._home else self.with_query(key or self._folder + _quoted(entry.path))
+        url = key if key == self._home else self.with_query(key or self._folder + quoted(entry.path))
         return Request(url, headers=self._headers)
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
@@ -237,7 +233,7 @@ class HttpFiles:
 
     def key(self, path: str, href: str) -> str:
         """The key of an entry: "" where its URL follows from its path."""
-        return "" if self._folder + _quoted(path) == href else href
+        return "" if self._folder + quoted(path) == href else href
 
     def with_query(self, url: str) -> str:
         """A URL with the query of the source."""
@@ -266,38 +262,6 @@ def _may_be_index(response: Response) -> bool:
     """Whether an answer can be a page of links, and no file to be kept."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type in INDEX_TYPES and "content-disposition" not in response.headers
-
-
-def _headers(options: Mapping[str, str]) -> dict[str, str]:
-    for name, value in options.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise UsageError(
-                "reading",
-                f"option {name!r}",
-                "an HTTP source sends it as a header, and it is no header's name",
-            )
-        if re.search(r"[\r\n\0]", value):
-            raise UsageError("reading", f"option {name}", "a header's value cannot hold a line break")
-    return dict(options)
-
-
-def _without_user_info(uri: str) -> tuple[str, tuple[str, str] | None]:
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode()
-        except UnicodeError:
-            raise UsageError("reading", f"URI {public_uri(uri)!r}", "its host is no name") from None
-    query = quote(parts.query, safe=string.punctuation, errors="surrogateescape")
-    url = urlunsplit((parts.scheme.lower(), host, _quoted(parts.path, "%"), query, ""))
-    if not (parts.username or parts.password):
-        return url, None
-    return url, (unquote(parts.username or ""), unquote(parts.password or ""))
-
-
-def _quoted(path: str, keep: str = "") -> str:
-    return quote(path, safe="/~!$&'()*+,;=:@" + keep, errors="surrogateescape")
 
 
 def _disposition_name(header: str) -> str:

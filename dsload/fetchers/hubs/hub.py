@@ -4,99 +4,28 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError, UsageError
-from dsload.fetchers.hubs.weights import other_formats, read_format
+from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError
+from dsload.fetchers.hubs.spec import Repo, read_endpoint
+from dsload.fetchers.hubs.weights import other_formats
 from dsload.listing import Checksum, Entry, Listing, Request, Response
-from dsload.secrets import public_uri
 from dsload.source import Source
 from dsload.transfer.retry import status_text
 
 log = logging.getLogger(__name__)
 
-KINDS = {"model": "models", "dataset": "datasets", "space": "spaces"}  # in the singular, and as URLs have them
 COMMIT = re.compile(r"[0-9a-f]{40}")
-_AT = re.compile(r"(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+)(?:/(?P<path>.*))?")
-_NAME = re.compile(r"[\w.-]+")
 _DIGESTS = {"sha256": re.compile(r"[0-9a-f]{64}"), "gitblob": COMMIT}
 
 
-@dataclass(frozen=True, slots=True)
-class Repo:
-    """A repository on a hub, as a source names it.
-
-    Args:
-        kind: one of KINDS.
-        id: owner/name, or the one name of an old model.
-        revision: branch, tag, commit or refs/pr/N; "" for the hub's default.
-        path: of a folder or file in it, "" for all.
-        weights: the format of weights to keep, "" for all.
-    """
-
-    kind: str
-    id: str
-    revision: str = ""
-    path: str = ""
-    weights: str = ""
-
-
-def read_repo(source: Source) -> Repo:
-    """Read `scheme://[datasets/]owner/name[@revision][/path]` and the options repo, repoType and revision, which win.
-
-    Raises:
-        UsageError: it names no repository, or a kind or format of weights that there is not.
-    """
-    parts = urlsplit(source.uri)
-    before, at, after = (parts.netloc + parts.path).partition("@")
-    names = [unquote(name) for name in before.strip("/").split("/")]
-    prefix = {plural: kind for kind, plural in KINDS.items()}.get(names[0], "") if len(names) > 1 else ""
-    names = names[1:] if prefix else names
-    revision = path = ""
-    if at:
-        if not (match := _AT.fullmatch(after)):
-            raise UsageError("reading", f"URI {str(source)!r}", "its '@' is followed by no revision")
-        revision, path = unquote(match["revision"]), unquote(match["path"] or "")
-    elif len(names) > 2:
-        names, path = names[:2], "/".join(names[2:])
-    if repo := source.options.get("repo", ""):
-        names = repo.strip("/").split("/")
-    if not 1 <= len(names) <= 2 or not all(_NAME.fullmatch(name) and name.strip(".") for name in names):
-        why = f"{'/'.join(names)!r} is no repository"
-        raise UsageError("reading", f"URI {str(source)!r}", why, f"give {parts.scheme}://OWNER/NAME")
-    kind = _kind(source, prefix)
-    weights = read_format(source.options.get("weights", ""))
-    return Repo(kind, "/".join(names), source.options.get("revision", "") or revision, path.strip("/"), weights)
-
-
-def _kind(source: Source, prefix: str) -> str:
-    given = source.options.get("repoType", "").lower()
-    if given and given not in KINDS:
-        known = ", ".join(kind.upper() for kind in KINDS)
-        raise UsageError("reading", "option repoType", f"there is no type {given.upper()!r}", f"known: {known}")
-    if given and prefix and given != prefix:
-        why = f"it is {given.upper()}, and the URI names a {prefix}"
-        raise UsageError("reading", "option repoType", why, "leave one of them out")
-    return given or prefix or "model"
-
-
-def read_endpoint(options: Mapping[str, str], variable: str, default: str) -> str:
+def endpoint_of(repo: Repo, variable: str, default: str) -> str:
     """The hub's URL without `/` at its end: the option endpoint, else the variable, else the default."""
-    given = options.get("endpoint") or os.environ.get(variable) or default
-    url = (given if "://" in given else f"https://{given}").rstrip("/")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or "@" in url or parts.query or parts.fragment or re.search(r"\s", url):
-        where = "option endpoint" if options.get("endpoint") else f"variable {variable}"
-        fix = "give http://HOST:PORT or https://HOST, and the token as a secret"
-        raise UsageError("reading", where, f"{public_uri(given)!r} is no URL of a hub", fix)
-    return url
+    given = os.environ.get(variable)
+    return repo.endpoint or (read_endpoint(given, f"variable {variable}") if given else default)
 
 
 class Hub(Protocol):
@@ -171,7 +100,7 @@ def make_listing(entries: Iterable[Entry], repo: Repo, source: Source, server: s
 
     Args:
         entries: of the whole repository, with the paths that they have in it.
-        repo: as read_repo() read it.
+        repo: as the source names it.
         source: its name for messages.
         server: URL of the hub.
         revision: the commit of the entries.

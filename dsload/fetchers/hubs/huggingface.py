@@ -9,21 +9,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 from dsload.errors import DsloadError, IntegrityError, NotFoundError, RefusedError, UsageError
 from dsload.fetchers.base import Context
 from dsload.fetchers.hubs.hub import (
     COMMIT,
-    KINDS,
     HubFiles,
+    endpoint_of,
     make_entry,
     make_listing,
-    read_endpoint,
     read_json,
-    read_repo,
 )
+from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Entry, Listing, Request, Response
 from dsload.secrets import bearer, hide
 from dsload.source import Source
@@ -44,8 +43,8 @@ class HuggingFace:
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             why = "it forbids every request to the hub"
             raise UsageError("reading", "variable HF_HUB_OFFLINE", why, "unset it to load from there")
-        self._source, self._client, self._repo = source, context.client, read_repo(source)
-        self._endpoint = read_endpoint(source.options, "HF_ENDPOINT", HOME)
+        self._source, self._client, self._repo = source, context.client, cast(Repo, source.config)
+        self._endpoint = endpoint_of(self._repo, "HF_ENDPOINT", HOME)
         self._token = context.secrets.token or os.environ.get("HF_TOKEN", "").strip()
         hide(self._token)
         self._headers = {"Authorization": bearer(self._token)} if self._token else {}

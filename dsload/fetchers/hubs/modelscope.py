@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from dsload.errors import (
@@ -20,19 +20,17 @@ from dsload.errors import (
     NotFoundError,
     RefusedError,
     UnreachableError,
-    UsageError,
 )
 from dsload.fetchers.base import Context
 from dsload.fetchers.hubs.hub import (
     COMMIT,
-    KINDS,
     HubFiles,
+    endpoint_of,
     make_entry,
     make_listing,
-    read_endpoint,
     read_json,
-    read_repo,
 )
+from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
 from dsload.secrets import bearer, hide
 from dsload.source import Source
@@ -56,11 +54,8 @@ class ModelScope:
     """A model or dataset, or a folder or file of it, at one commit."""
 
     def __init__(self, source: Source, context: Context) -> None:
-        self._source, self._client, self._repo = source, context.client, read_repo(source)
-        if self._repo.kind not in _LISTING:
-            why = "ModelScope has models and datasets"
-            raise UsageError("reading", "option repoType", why, "give MODEL or DATASET")
-        self._endpoint = read_endpoint(source.options, "MODELSCOPE_ENDPOINT", HOME)
+        self._source, self._client, self._repo = source, context.client, cast(Repo, source.config)
+        self._endpoint = endpoint_of(self._repo, "MODELSCOPE_ENDPOINT", HOME)
         self._token = context.secrets.token or os.environ.get("MODELSCOPE_API_TOKEN", "").strip()
         hide(self._token)
         self._headers = {}

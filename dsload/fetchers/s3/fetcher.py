@@ -10,8 +10,8 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, unquote, unquote_plus, urlsplit
+from typing import Any, cast
+from urllib.parse import quote, unquote_plus
 
 from dsload.errors import (
     ChangedError,
@@ -23,9 +23,10 @@ from dsload.errors import (
     UsageError,
 )
 from dsload.fetchers.base import Context
+from dsload.fetchers.s3.spec import S3Config, read_endpoint
 from dsload.listing import Checksum, Entry, Listing, Request, Response, SigV4
-from dsload.secrets import Secrets, hide, public_uri
-from dsload.source import Source, read_flag
+from dsload.secrets import Secrets, hide
+from dsload.source import Source
 from dsload.transfer.retry import Failure, status_text, to_error
 
 DEFAULT_REGION = "us-east-1"
@@ -39,7 +40,6 @@ _CHECKSUMS = {
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MULTIPART = re.compile(r"([0-9a-f]{32})-(\d+)")
 _BUCKET_FOR_HOST = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?")
 _KEYS_REFUSED = frozenset(
     {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
 )
@@ -52,24 +52,15 @@ class S3:
 
     def __init__(self, source: Source, context: Context) -> None:
         self._source, self._client = source, context.client
-        parts = urlsplit(source.uri)
-        self._bucket, self._path = parts.netloc, unquote(parts.path).lstrip("/")
-        if "@" in self._bucket:
-            raise UsageError(
-                "reading", str(source), "s3://bucket/path takes no user", "put keys in the secrets directory"
-            )
-        options = source.options
-        anonymous = read_flag("anonymous", options.get("anonymous", ""))
-        chain = _Chain(options, context.secrets, context.client.network.ca_bundle)
-        self._keys: Keys = (lambda: None) if anonymous else chain.keys()
+        config = cast(S3Config, source.config)
+        self._bucket, self._path = config.bucket, config.path
+        chain = _Chain(config, context.secrets, context.client.network.ca_bundle)
+        self._keys: Keys = (lambda: None) if config.anonymous else chain.keys()
         self._region = chain.region()
+        self._given = chain.endpoint_given
         self._endpoint = chain.endpoint(self._region)
-        style = options.get("addressingStyle", "auto").lower()
-        if style not in ("path", "virtual", "auto"):
-            raise UsageError("reading", "option addressingStyle", f"{style!r} is neither path nor virtual")
-        self._given = bool(options.get("endpoint")) or chain.endpoint_given
         on_aws = not self._given and bool(_BUCKET_FOR_HOST.fullmatch(self._bucket))
-        self._virtual = style == "virtual" or (style == "auto" and on_aws)
+        self._virtual = config.style == "virtual" or (config.style == "auto" and on_aws)
 
     def list(self) -> Listing:
         """Every object below the prefix, or the one object of this very name."""
@@ -253,9 +244,10 @@ class _Chain:
     botocore is imported only where its chain is needed: container, instance, web identity, profiles.
     """
 
-    def __init__(self, options: Mapping[str, str], secrets: Secrets, ca_bundle: str | None) -> None:
-        self._options, self._secrets, self._ca_bundle = options, secrets, ca_bundle
-        self.endpoint_given = bool(self._option("endpoint"))
+    def __init__(self, config: S3Config, secrets: Secrets, ca_bundle: str | None) -> None:
+        self._config, self._secrets, self._ca_bundle = config, secrets, ca_bundle
+        self._from_variable = _variable("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+        self.endpoint_given = bool(config.endpoint or self._from_variable)
 
     def keys(self) -> Keys:
         """A function that gives the keys as they are now; None where there are none."""
@@ -275,34 +267,17 @@ class _Chain:
 
     def region(self) -> str:
         """The region to sign for."""
-        return self._option("region") or DEFAULT_REGION
+        return self._config.region or _variable("AWS_REGION", "AWS_DEFAULT_REGION") or DEFAULT_REGION
 
     def endpoint(self, region: str) -> str:
         """The store's URL, without `/` at the end."""
-        given = self._option("endpoint")
-        if not given:
+        if not self.endpoint_given:
             return _aws_endpoint(region)
-        endpoint = (given if "://" in given else f"https://{given}").rstrip("/")
-        if not _is_endpoint(endpoint):
-            fix = "give http://HOST:PORT or https://HOST, and credentials as secrets"
-            raise UsageError("reading", "option endpoint", f"{public_uri(given)!r} is no URL of a store", fix)
-        return endpoint
-
-    def _option(self, name: str) -> str:
-        variables = {
-            "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-            "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-        }
-        found = (os.environ.get(variable) for variable in variables[name])
-        return self._options.get(name) or next(filter(None, found), "")
+        return self._config.endpoint or read_endpoint(self._from_variable, "variable AWS_ENDPOINT_URL")
 
 
-def _is_endpoint(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc) is not None and parts.port != 0
-    except ValueError:
-        return False
+def _variable(*names: str) -> str:
+    return next(filter(None, map(os.environ.get, names)), "") or ""
 
 
 def _from_botocore(ca_bundle: str | None) -> Keys:

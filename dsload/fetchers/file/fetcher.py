@@ -3,10 +3,11 @@
 import os
 import stat
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
+from typing import cast
 
-from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError, UnreachableError
 from dsload.fetchers.base import Context
+from dsload.fetchers.file.spec import FileConfig
 from dsload.listing import Entry, Listing
 from dsload.source import Source
 
@@ -15,13 +16,7 @@ class File:
     """Lists with os.scandir; symlinks stay symlinks, and special files are refused."""
 
     def __init__(self, source: Source, context: Context) -> None:
-        parts = urlsplit(source.uri)
-        if parts.netloc not in ("", "localhost"):
-            fix = f"write file:///{parts.netloc}{parts.path} for a path of this machine"
-            raise UsageError("reading", f"URI {source.uri!r}", f"{parts.netloc!r} is read as a host", fix)
-        self._root = os.path.normpath(unquote(parts.path, errors="surrogateescape")) or "/"
-        if "\0" in self._root:
-            raise UsageError("reading", f"URI {source.uri!r}", "it holds a NUL byte")
+        self._root = cast(FileConfig, source.config).root
         self._source = str(source)
 
     def list(self) -> Listing:
