@@ -2,12 +2,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
+SEED ?=  # of the order of the tests; at random unless it is given
 
 .PHONY: help demo test check bench image clean
 
 help:
 	@echo "make demo    load a model from an embedded server, kill it half-way, resume, verify"
-	@echo "make test    the whole suite"
+	@echo "make test    the whole suite, in an order at random that it prints as a seed; SEED=N repeats one"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   speed and memory beside s5cmd, rclone, curl, aria2c, hf and modelscope"
 	@echo "make image   the container image, with podman, buildah or docker"
@@ -18,18 +19,19 @@ $(BIN)/dsload: pyproject.toml
 	@touch $@
 
 $(VENV)/dev: $(BIN)/dsload
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'  # the first that knows --group
+	$(BIN)/pip install --quiet --editable '.[ssh,conda]' --group dev
 	@touch $@
 
 $(VENV)/bench: $(VENV)/dev
-	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/pip install --quiet --group bench
 	@touch $@
 
 demo: $(BIN)/dsload
 	$(BIN)/python examples/demo.py demo-volume
 
 test: $(VENV)/dev
-	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=worksteal
+	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=worksteal $(SEED:%=--randomly-seed=%)
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

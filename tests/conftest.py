@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.servers.apache import Apache
@@ -20,6 +21,18 @@ from tests.servers.sftp import Sshd
 from tests.servers.tls import CA, make_ca
 
 OWN = ("AWS_", "CONDA_", "DSLOAD_", "HF_", "MODELSCOPE_", "PIP_", "RATTLER_")  # variables of the developer's
+
+hypothesis.settings.register_profile(
+    "suite",
+    max_examples=50,
+    deadline=None,  # a busy machine is not a fault
+    derandomize=False,
+    print_blob=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("suite"), max_examples=5000)
+hypothesis.settings.load_profile("suite")  # --hypothesis-profile=long overrides it
 
 
 def pytest_configure() -> None:

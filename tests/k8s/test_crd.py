@@ -509,7 +509,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings().max_examples * 6)
 @given(st.dictionaries(OTHERS, VALUES, min_size=1, max_size=3), st.sampled_from(list(TAKEN)))
 def test_they_agree_on_anything(changes: dict[str, Any], start: str) -> None:
     """What the API server refuses parse_all does; it refuses more only for what no schema or rule can say."""

@@ -581,7 +581,7 @@ def expected(document: dict[str, Any], where: str) -> Dataset:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=settings().max_examples * 2)
 @given(st.lists(DATASETS, min_size=1, max_size=2), st.booleans())
 def test_any_dataset_comes_back(documents: list[dict[str, Any]], listed: bool) -> None:
     if listed:

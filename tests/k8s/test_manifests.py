@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dsload.cli.main import load
@@ -41,7 +41,6 @@ from tests.k8s.datasets import (
 )  # fmt: skip
 from tests.servers.fault import FaultServer
 
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONDA = {"uri": "conda://env?python=3.11", "options": {"environment.yaml": "name: env\n", "gpuType": "nvidia-gpu"}}
 
 
@@ -627,7 +626,6 @@ def test_two_datasets_that_make_the_same_object_are_refused():
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4), VALUES)
-@SLOW
 def test_the_loader_reads_the_options_of_the_dataset(options, path):
     what = dataset(uri="http://host/a b/$(X)?q=$$", options=options, path=path)
     try:
@@ -679,7 +677,6 @@ def test_a_refused_value_stays_out_of_the_message():
 
 
 @given(VALUES)
-@SLOW
 def test_go_quotes_hold_every_text(value):
     assert parse_option(f"k={go_quoted(value + ' ')}") == ("k", value + " ")
 
@@ -692,7 +689,6 @@ def test_go_quotes_hold_every_text(value):
     st.dictionaries(KEYS, VALUES.filter(lambda text: not re.fullmatch(r'"\S*\\\S*"', text)), max_size=3),
     st.sampled_from([1, 2, 300]),
 )
-@SLOW
 def test_whatever_is_made_is_valid_and_the_same_after_yaml(type, name, labels, annotations, options, shards):
     uri = {"HTTP": "http://h/", "S3": "s3://b", "CONDA": "conda://e", "NFS": "nfs://h/p", "MANUAL": "manual://"}[type]
     annotations.pop("dsload.io/shards", None)

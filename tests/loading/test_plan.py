@@ -273,7 +273,6 @@ part = some.sampled_from(["a", "b", "c", "..", ".", "", ".dsload", "x" * 256, "a
 name = some.lists(part, min_size=1, max_size=4).map("/".join)
 
 
-@settings(derandomize=True, deadline=None)
 @given(names=some.lists(name, max_size=6), directories=some.sets(some.integers(0, 5)))
 def test_names_that_pass_can_all_be_made_below_a_folder(names: list[str], directories: set[int]) -> None:
     entries = [file(each, directory=number in directories) for number, each in enumerate(names)]
@@ -333,7 +332,7 @@ class Model:
         return True
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=settings().max_examples // 2)
 @given(
     loads=some.lists(
         some.tuples(tree(), some.booleans(), some.dictionaries(some.sampled_from(NAMES), CONTENT, max_size=2)),
