@@ -60,46 +60,57 @@ class Lane:
         self._send(request)
 
     def _send(self, request: Request) -> None:
-        curl, url = self.curl, request.url
-        self._answer = _Answer(url)
+        self._answer = _Answer(request.url)
         self._error: Exception | None = None
         self._lines: list[bytes] = []  # of the head that comes in
         self._sink: Callable[[bytes], None] = self._discard
-        curl.setopt(pycurl.URL, url)
-        scheme = url.partition(":")[0]
-        if scheme != self._scheme:
-            self._scheme = scheme
-            proxy = proxy_for(url)
-            curl.setopt(pycurl.PROXY, proxy)
-            if (scheme == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
-                curl.setopt(pycurl.CAINFO, ca)
-                curl.setopt(pycurl.PROXY_CAINFO, ca)
-        if request.method == "HEAD":
-            curl.setopt(pycurl.NOBODY, 1)
-        elif request.method == "POST":
-            curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))
-            curl.setopt(pycurl.COPYPOSTFIELDS, request.body)
-        else:
-            curl.setopt(pycurl.HTTPGET, 1)
+        self.curl.setopt(pycurl.URL, request.url)
+        self._route(request.url)
+        self._set_method(request)
         headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
-        curl.setopt(pycurl.PATH_AS_IS, 0 if request.sign else 1)  # libcurl cannot sign a path as it is
-        if sign := request.sign:
+        headers += [*self._sign(request), "Accept-Encoding: identity"]
+        if request.body:
+            headers.append("Expect:")
+        self.curl.setopt(pycurl.HTTPHEADER, [header.encode("utf-8", "surrogateescape") for header in headers])
+
+    def _route(self, url: str) -> None:
+        """Set the proxy and the trusted authorities, which depend on the scheme only."""
+        scheme = url.partition(":")[0]
+        if scheme == self._scheme:
+            return
+        self._scheme = scheme
+        proxy = proxy_for(url)
+        self.curl.setopt(pycurl.PROXY, proxy)
+        if (scheme == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
+            self.curl.setopt(pycurl.CAINFO, ca)
+            self.curl.setopt(pycurl.PROXY_CAINFO, ca)
+
+    def _set_method(self, request: Request) -> None:
+        if request.method == "HEAD":
+            self.curl.setopt(pycurl.NOBODY, 1)
+        elif request.method == "POST":
+            self.curl.setopt(pycurl.POST, 1)
+            self.curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))
+            self.curl.setopt(pycurl.COPYPOSTFIELDS, request.body)
+        else:
+            self.curl.setopt(pycurl.HTTPGET, 1)
+
+    def _sign(self, request: Request) -> list[str]:
+        """Have libcurl sign the request, or no longer sign; the headers that belong to it."""
+        curl, sign = self.curl, request.sign
+        curl.setopt(pycurl.PATH_AS_IS, 0 if sign else 1)  # libcurl cannot sign a path as it is
+        if sign:
             curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{sign.region}:s3")
             curl.setopt(pycurl.USERNAME, sign.access_key)
             curl.setopt(pycurl.PASSWORD, sign.secret_key)
-            if sign.token:
-                headers.append(f"x-amz-security-token: {sign.token}")
             self._signed = True
-        elif self._signed:
+            return [f"x-amz-security-token: {sign.token}"] if sign.token else []
+        if self._signed:
             curl.setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)  # pycurl cannot unset AWS_SIGV4
-            for option in (pycurl.USERNAME, pycurl.PASSWORD):
-                curl.unsetopt(option)
+            curl.unsetopt(pycurl.USERNAME)
+            curl.unsetopt(pycurl.PASSWORD)
             self._signed = False
-        headers.append("Accept-Encoding: identity")
-        if request.body:
-            headers.append("Expect:")
-        curl.setopt(pycurl.HTTPHEADER, [header.encode("utf-8", "surrogateescape") for header in headers])
+        return []
 
     def _on_header(self, line: bytes) -> int | None:
         if self._answer.status >= 200:  # a trailer (RFC 9110, 6.5)
