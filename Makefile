@@ -50,7 +50,7 @@ BUILD_FLAGS ?=
 image:
 	@test -n "$(CONTAINER_TOOL)" || { echo "make image needs podman, buildah or docker" >&2; exit 1; }
 	$(CONTAINER_TOOL) build --file Containerfile --build-arg BASE=$(BASE) --tag $(TAG) \
-	    --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	    --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' dsload/__init__.py) \
 	    --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null) $(BUILD_FLAGS) .
 
 clean:

@@ -16,7 +16,8 @@ DsloadError            1  unexpected (a bug)
 └── TerminatedLoad   143  SIGTERM                                 (a retry helps)
 """
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 
 class DsloadError(Exception):
@@ -122,3 +123,43 @@ class TerminatedLoad(DsloadError):
 
     exit_code = 143
     retry = True
+
+
+@dataclass(frozen=True, slots=True)
+class ExitCode:
+    """An exit code of the command line.
+
+    Args:
+        code: the number.
+        meaning: in words.
+        retry: whether running the same command again helps; "" after a success.
+    """
+
+    code: int
+    meaning: str
+    retry: Literal["", "no", "maybe", "yes"]
+
+
+_MEANINGS = {
+    0: "every file is in place and verified",
+    1: "unexpected error (a bug)",
+    2: "usage: arguments, URI, options, manifest",
+    3: "the source refused the credentials or the request",
+    4: "no such source, revision or path, or nothing matched",
+    5: "integrity: wrong content after a refetch, or an unsafe name",
+    6: "not enough space or inodes on the target",
+    7: "target not writable, or ownership cannot be applied",
+    8: "another load holds the target",
+    9: "the source stayed unreachable or too slow",
+    130: "interrupted (SIGINT)",
+    143: "terminated (SIGTERM)",
+}
+
+
+def exit_table() -> tuple[ExitCode, ...]:
+    """Every exit code, in order; whether a retry helps is what the errors of that code say."""
+    helps = {error.exit_code for error in DsloadError.__subclasses__() if error.retry}
+    return tuple(
+        ExitCode(code, meaning, "" if code == 0 else "maybe" if code == 1 else "yes" if code in helps else "no")
+        for code, meaning in _MEANINGS.items()
+    )

@@ -1,24 +1,21 @@
-"""What a load tells: counters, a bar on a terminal or a line now and then elsewhere, a report at the end."""
+"""What a load reports: counters while it runs, and a report at its end; and how numbers are written."""
 
-import contextlib
-import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
-from typing import Any, TextIO, cast
+from typing import Any
 
-from dsload.secrets import carrying
+from dsload.secrets import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
-LINE_EVERY = 10.0  # seconds
 LARGE = 1 << 30  # bytes; a file this large gets a line of its own
 _RETRY_LINE_EVERY = 5.0  # seconds
 
 
 class Progress:
-    """Counters of a load under way, and who watches them. Any thread may call."""
+    """Counters of a load under way. Any thread may call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,25 +27,25 @@ class Progress:
         self._retry_line = 0.0
 
     def expect(self, files: int, size: int) -> None:
-        """How much there is to load; what was counted of an earlier listing no longer counts."""
+        """How much is to be loaded; what was counted for an earlier listing no longer counts."""
         with self._lock:
             self.files_total, self.bytes_total, self.phase = files, size, "loading"
             self.files = self.bytes = 0
 
     def enter(self, phase: str) -> None:
-        """Something else than loading files goes on now."""
+        """Another phase than loading files begins."""
         log.info("%s", phase)
         with self._lock:
             self.phase = phase
             self.files = self.bytes = self.files_total = self.bytes_total = 0
 
     def expect_more(self, size: int) -> None:
-        """A file of a size that the source did not tell turned out to be this large."""
+        """A file whose size the source did not state turned out to be this large."""
         with self._lock:
             self.bytes_total += size
 
     def resume(self, size: int) -> None:
-        """Bytes of a file that an earlier run left."""
+        """An earlier run left bytes of a file."""
         with self._lock:
             self.resumed += size
             self.bytes += size
@@ -68,7 +65,7 @@ class Progress:
                 self.large.append((path, size))
 
     def retried(self, reason: str) -> None:
-        """Something is tried again."""
+        """Something is tried again, for this reason."""
         with self._lock:
             self.retries += 1
             now = time.monotonic()
@@ -76,106 +73,6 @@ class Progress:
                 return
             self._retry_line = now
         log.warning("%s", reason)
-
-
-@contextlib.contextmanager
-def shown(progress: Progress, stream: TextIO, quiet: bool = False) -> Iterator[None]:
-    """Show progress on a stream while the block runs: a bar on a terminal, plain lines elsewhere."""
-    if quiet:
-        yield
-    elif stream.isatty():
-        with _bar(progress, stream):
-            yield
-    else:
-        with _lines(progress):
-            yield
-
-
-@contextlib.contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=carrying(_tell), args=(progress, stop), name="dsload-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _tell(progress: Progress, stop: threading.Event) -> None:
-    began = last = time.monotonic()
-    moved, ended = 0, False
-    while not ended:
-        ended = stop.wait(0.2)
-        while progress.large:
-            path, size = progress.large.pop(0)
-            log.info("%s is in place (%s)", path, human(size))
-        now = time.monotonic()
-        if now - last >= LINE_EVERY:
-            rate = (progress.moved - moved) / (now - last)
-            log.info("%s", _line(progress, rate, now - began))
-            last, moved = now, progress.moved
-
-
-def _line(progress: Progress, rate: float, elapsed: float) -> str:
-    if not progress.files_total:
-        return f"{progress.phase}, {duration(elapsed)} so far"
-    done = f"{progress.files:,} of {progress.files_total:,} files, {human(progress.bytes)}"
-    if progress.bytes_total:
-        done += f" of {human(progress.bytes_total)} ({min(100, 100 * progress.bytes // progress.bytes_total)}%)"
-    left = progress.bytes_total - progress.bytes
-    eta = f", {duration(left / rate)} left" if rate > 0 and left > 0 else ""
-    return f"{done}, {human(rate)}/s{eta}"
-
-
-@contextlib.contextmanager
-def _bar(progress: Progress, stream: TextIO) -> Iterator[None]:
-    from rich.console import Console
-    from rich.file_proxy import FileProxy
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    what = TextColumn("{task.description}")
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (what, BarColumn(bar_width=None), DownloadColumn(binary_units=True), rate, TimeRemainingColumn())
-    stop = threading.Event()
-    with Bar(*columns, console=Console(file=stream), expand=True, transient=True) as bar:
-        task = bar.add_task(progress.phase, total=None, rate="")
-
-        def refresh() -> None:
-            files = f"{progress.files:,}/{progress.files_total:,} files" if progress.files_total else progress.phase
-            speed = bar.tasks[0].speed if progress.files_total else None
-            shown = f"{human(speed)}/s" if speed else ""
-            bar.tasks[0].total = progress.bytes_total or None  # which update() takes None for no change of
-            bar.update(task, description=files, completed=progress.bytes, rate=shown)
-
-        def run() -> None:
-            while not stop.wait(0.1):
-                refresh()
-
-        thread = threading.Thread(target=run, name="dsload-progress", daemon=True)
-        with _logs_to(cast(TextIO, FileProxy(bar.console, stream))):
-            thread.start()
-            try:
-                yield
-            finally:
-                stop.set()
-                thread.join()
-                refresh()
-
-
-@contextlib.contextmanager
-def _logs_to(stream: TextIO) -> Iterator[None]:
-    """Log lines go above the bar, not through it."""
-    found = logging.getLogger("dsload").handlers
-    before = [(handler, handler.setStream(stream)) for handler in found if isinstance(handler, logging.StreamHandler)]
-    try:
-        yield
-    finally:
-        for handler, old in before:
-            if old is not None:
-                handler.setStream(old)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ load is an ordinary word in the next one.
 
 import base64
 import contextlib
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -111,24 +112,49 @@ def authorization(secrets: Secrets) -> str:
 
 @contextlib.contextmanager
 def redaction(*values: str) -> Iterator[None]:
-    """Hide values, and all that hide() is given meanwhile, until the block ends; then errors leave it without them.
+    """Hide values, and all that hide() is given meanwhile, until the block ends; errors leave it without them.
 
-    A scope within another is part of it.
+    A scope within another hides what that one hides too.
 
     Args:
         values: never to be shown.
     """
-    outer = _scope.get()
-    token = _scope.set(set() if outer is None else outer)
+    token = _scope.set(set(_scope.get() or ()))
     try:
         hide(*values)
         yield
-    except DsloadError as error:
-        error.doing, error.where, error.why, error.fix = map(redact, (error.doing, error.where, error.why, error.fix))
-        error.args = (error.doing, error.where, error.why, error.fix)
+    except BaseException as error:
+        _clean(error)
         raise
     finally:
         _scope.reset(token)
+
+
+def _clean(error: BaseException) -> None:
+    """Take what is hidden out of an error, and of those that led to it."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, DsloadError):
+            each.doing, each.where, each.why, each.fix = map(redact, (each.doing, each.where, each.why, each.fix))
+        each.args = tuple(redact(value) if isinstance(value, str) else value for value in each.args)
+        pending += (each.__cause__, each.__context__)
+
+
+def logger(name: str) -> logging.Logger:
+    """A module's logger; whoever handles its records gets them without what is hidden."""
+    found = logging.getLogger(name)
+    found.addFilter(_redacted)
+    return found
+
+
+def _redacted(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact(record.getMessage()), None
+    return True
 
 
 def carrying(work: Callable[P, T]) -> Callable[P, T]:

@@ -14,6 +14,8 @@ from dsload.registry import ANY_NAME, Spec, find
 from dsload.secrets import public_uri, redaction, sensitive
 
 SELECTION = frozenset({"include", "exclude", "syncMode"})
+DEFAULT_OWNER = 1000  # uid and gid of what is loaded, as of the original data-loader
+MOST_SHARDS = 10_000  # processes that share a load
 _GO_QUOTED = re.compile(  # what Go's strconv.Quote writes
     r'"(?:[^"\\\n]|\\(?:[abfnrtv\\"]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*"', re.I
 )

@@ -53,8 +53,19 @@ def test_the_tree_is_the_contract() -> None:
     mine = [each for each in classes() if each.__module__ == "dsload.errors"]
     assert {each.__name__: (each.exit_code, each.retry) for each in mine} == CONTRACT
     assert all(each.__doc__ and each.__mro__[1] in (DsloadError, Exception) for each in mine)
-    public = {name for name, value in vars(errors).items() if isinstance(value, type) and name[0] != "_"}
-    assert public == set(CONTRACT)
+    kinds = (value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception))
+    assert {kind.__name__ for kind in kinds} == set(CONTRACT)
+    drawn = re.findall(r"^[├└ ─│]*(\w+) +(\d+) ", errors.__doc__ or "", re.MULTILINE)
+    assert {name: int(code) for name, code in drawn} == {name: code for name, (code, _) in CONTRACT.items()}
+
+
+def test_the_table_of_exit_codes_is_the_contract() -> None:
+    table = {row.code: row for row in errors.exit_table()}
+    assert list(table) == [*range(10), 130, 143]
+    assert all(row.meaning for row in table.values())
+    assert {code: row.retry for code, row in table.items() if code < 2} == {0: "", 1: "maybe"}
+    for code, retry in CONTRACT.values():
+        assert table[code].retry == ("maybe" if code == 1 else "yes" if retry else "no")
     assert [each for each in classes() if each.__module__ != "dsload.errors"] == []
 
 

@@ -62,7 +62,7 @@ def test_what_a_thread_of_a_load_says_is_hidden_too(server: FaultServer, tmp_pat
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append((redact(record.getMessage()), threading.current_thread() is threading.main_thread()))
+            said.append((record.getMessage(), threading.current_thread() is threading.main_thread()))
 
     listener = Listener()
     logging.getLogger("dsload").addHandler(listener)
@@ -115,14 +115,45 @@ def test_an_error_leaves_a_scope_without_what_is_hidden() -> None:
     assert "hunter22" not in repr(failed.value.args)
 
 
+def test_so_do_the_errors_that_led_to_it() -> None:
+    with pytest.raises(ValueError) as failed, redaction("hunter22"):
+        try:
+            raise UsageError("reading", "option x", "'hunter22' is wrong")
+        except UsageError as error:
+            raise ValueError("a bug with hunter22") from error
+    assert str(failed.value) == "a bug with ***"
+    assert str(failed.value.__cause__) == "reading option x: '***' is wrong"
+
+
+def test_whoever_handles_the_log_sees_no_secret(server: FaultServer, tmp_path: Path) -> None:
+    """As a program does that has a handler of its own on dsload's logger."""
+    messages: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(f"{record.msg} {record.args} {record.getMessage()}")
+
+    log = logging.getLogger("dsload")
+    listener, level = Listener(), log.level
+    log.addHandler(listener)
+    log.setLevel(logging.DEBUG)
+    try:
+        with_password(server, "data", tmp_path)
+    finally:
+        log.removeHandler(listener)
+        log.setLevel(level)
+    assert any(message.startswith("loading ") for message in messages)
+    assert all("/data/ " not in message for message in messages)
+
+
 def test_a_scope_ends_with_what_it_hides() -> None:
     hide("outside")
     with redaction("first"):
         hide("second")
         with redaction("third"):
-            assert redact("outside first second third") == "outside *** *** ***"
-        assert redact("third") == "***"  # of the same load: what was said in it may be shown yet
-        assert redact("first") == "***"
+            hide("fourth")
+            assert redact("outside first second third fourth") == "outside *** *** *** ***"
+        assert redact("first second third fourth") == "*** *** third fourth"
     assert redact("outside first second third") == "outside first second third"
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dsload.report import LARGE, Bytes, Files, Progress, Report, count, duration, human, shown
+from dsload.cli.progress import shown
+from dsload.report import LARGE, Bytes, Files, Progress, Report, count, duration, human
 from tests import command
 from tests.servers.fault import ALWAYS, FaultServer
 from tests.servers.orders import Virtual, stall
@@ -69,7 +70,7 @@ def test_a_line_every_ten_seconds(tmp_path: Path) -> None:
         _, rest = child.communicate()
     assert child.returncode == 0
     assert lines[0].startswith("loading ")
-    assert re.fullmatch(r"0 of 1 files, 1 MiB of 4 MiB \(2\d%\), [\d.]+ KiB/s, .* left", lines[1]), lines
+    assert re.fullmatch(r"0 of 1 file, 1 MiB of 4 MiB \(2\d%\), [\d.]+ KiB/s, .* left", lines[1]), lines
     assert rest == ""
 
 

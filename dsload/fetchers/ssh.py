@@ -14,10 +14,10 @@ from typing import Any
 import paramiko
 
 from dsload.errors import RefusedError, UsageError
-from dsload.secrets import Secrets
+from dsload.secrets import Secrets, logger
 
 PORT = 22
-log = logging.getLogger(__name__)
+log = logger(__name__)
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks go to stderr
 _KEYS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 

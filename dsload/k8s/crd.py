@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dsload.fetchers.conda.spec import GPU_TYPES
+from dsload.source import DEFAULT_OWNER
 
 Schema = dict[str, Any]
 
 GROUP, VERSION, KIND, PLURAL = "dataset.baizeai.io", "v1alpha1", "Dataset", "datasets"
 TYPES = ("GIT", "S3", "PVC", "NFS", "CONDA", "REFERENCE", "HUGGING_FACE", "MODEL_SCOPE", "HTTP", "MANUAL")
 PHASES = ("PENDING", "PROCESSING", "READY", "FAILED")
-DEFAULT_PATH, DEFAULT_MODE, DEFAULT_ID = "/", "0774", 1000
+DEFAULT_PATH, DEFAULT_MODE, DEFAULT_ID = "/", "0774", DEFAULT_OWNER
 MANUAL_URI = "manual://"
 
 # Patterns: what Go's regexp (RE2) and Python's re read alike

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from dsload.errors import UsageError
+from dsload.errors import UsageError, exit_table
 from dsload.fetchers.conda.spec import FILES as CONDA_FILES
 from dsload.k8s import conda
 from dsload.k8s.arguments import MOUNT_ROOT, loader_arguments
@@ -13,12 +13,11 @@ from dsload.k8s.dataset import Dataset
 from dsload.k8s.names import JOB_LIMIT, bounded, metadata, own_label
 from dsload.k8s.settings import DEFAULT_IMAGE, LOADER, Settings, merged
 from dsload.secrets import DEFAULT_DIRECTORY
-from dsload.source import Source
+from dsload.source import MOST_SHARDS, Source
 
 SHARDS_ANNOTATION = "dsload.io/shards"
 _RETRIES = 4
-_NO_RETRY = [2, 3, 4, 5, 6, 7]  # the exit codes that every further try would end with
-_MOST_SHARDS = 10_000
+_NO_RETRY = [row.code for row in exit_table() if row.retry == "no"]  # the exit codes of every further try
 
 
 def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
@@ -58,8 +57,8 @@ def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
 def shard_count(dataset: Dataset, settings: Settings) -> int:
     """How many pods share a load. Raises UsageError where that is no number, or the load is one for a single pod."""
     text = str(settings.shards or dataset.annotations.get(SHARDS_ANNOTATION, 1))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_SHARDS):
-        why = f"annotation {SHARDS_ANNOTATION} is {text!r}, no number from 1 to {_MOST_SHARDS}"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SHARDS):
+        why = f"annotation {SHARDS_ANNOTATION} is {text!r}, no number from 1 to {MOST_SHARDS}"
         raise UsageError("making the manifests of", dataset.where, why)
     if int(text) > 1 and (whole := _source(dataset).undivided):
         why = f"{whole} is loaded by one pod, not by {text} shards"

@@ -4,7 +4,6 @@ On the volume, below the builder's home: the parts in `pkgs`, the tree at the bu
 `.NAME.new` beside it. A tree has its inventory and marker in its own `.dsload`, so that they are swapped in with it.
 """
 
-import logging
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -21,13 +20,14 @@ from dsload.loading.plan import as_loaded
 from dsload.loading.run import Opened, Run, opened
 from dsload.loading.steps import marker_of, now, preflight, prepare
 from dsload.report import Bytes, Files, Report
+from dsload.secrets import logger
 from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Row
 from dsload.target.ownership import Ownership
 from dsload.target.volume import Volume, split_mount_path
 from dsload.transfer.checksum import of_file
 from dsload.transfer.client import Client
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 PARTS = "pkgs"
 _HASHERS = 2

@@ -1,6 +1,5 @@
 """A whole load on a screen: list, plan, transfer, delete, sync, mark."""
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,13 +18,13 @@ from dsload.loading.steps import filled, preflight, prepare, said_already
 from dsload.loading.supply import Supply, selection
 from dsload.names import check_names
 from dsload.report import Progress, Report
-from dsload.secrets import Secrets, redaction
+from dsload.secrets import Secrets, logger, redaction
 from dsload.source import Source
 from dsload.target.inventory import Inventory
 from dsload.target.volume import Volume
 from dsload.transfer.client import Client
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def load(

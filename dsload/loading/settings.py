@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Self
 
 from dsload.errors import UsageError
+from dsload.source import MOST_SHARDS
 from dsload.target.ownership import Ownership
 from dsload.target.volume import split_mount_path
 from dsload.transfer.network import Network
 
-MOST_SHARDS = 10_000
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 

@@ -1,6 +1,5 @@
 """Who serves a source: its own server and, if that cannot be reached, the fallback that the source names."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -8,12 +7,12 @@ from typing import TypeVar
 from dsload.errors import ChangedError, IntegrityError, NotFoundError, UnreachableError
 from dsload.fetchers.base import Context, Fetcher, Held
 from dsload.listing import Entry, Listing
-from dsload.secrets import Secrets
+from dsload.secrets import Secrets, logger
 from dsload.source import Source
 from dsload.transfer.client import Client
 from dsload.transfer.network import Network
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ on the same host whose process has ended is dead at once.
 
 import contextlib
 import json
-import logging
 import os
 import secrets
 import threading
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from dsload.errors import BusyError
-from dsload.secrets import carrying
+from dsload.secrets import carrying, logger
 from dsload.target.oserror import writing
 from dsload.target.volume import Volume
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LEASE = "lease.json"
 BEAT, TTL = 5.0, 30.0  # seconds

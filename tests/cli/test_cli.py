@@ -421,7 +421,7 @@ USAGE = [
     (["load"], "a URI is missing"),
     (["load", ""], "a URI is missing"),
     (["load", "file:///x"], "--mount-path is missing"),
-    (["load", "FILE", "file:///x", "more", "--mount-path", "x"], "3 arguments where [TYPE] URI is expected"),
+    (["load", "FILE", "file:///x", "more", "--mount-path", "x"], "3 arguments were given, [TYPE] URI is expected"),
     (["load", "nope://host/x", "--mount-path", "x"], "no source has the scheme nope://; known: "),
     (["load", "just/a/path", "--mount-path", "x"], "it has no scheme; known: "),
     (["load", "FILE", "/just/a/path", "--mount-path", "x"], "it has no scheme; FILE takes file://…"),
@@ -438,11 +438,11 @@ USAGE = [
     (["load", "s3://b/x", "--mount-path", "x", "-o", "Region=x"], "its options are: addressingStyle, anonymous"),
     (["load", "file:///x?color=red", "--mount-path", "x"], "option color: FILE does not know it"),
     (["load", "file:///x", "--mount-path", "x", "-o", "syncMode=mirror"], "'mirror' is neither sync nor copy"),
-    (["load", "file:///x", "--mount-path", "x", "--mount-mode", "755x"], "'755x' is no mode"),
-    (["load", "file:///x", "--mount-path", "x", "--mount-mode", "0888"], "'0888' is no mode"),
-    (["load", "file:///x", "--mount-path", "x", "--mount-mode", "75"], "'75' is no mode"),
-    (["load", "file:///x", "--mount-path", "x", "--max-rate", "-5"], "'-5' is no size"),
-    (["load", "file:///x", "--mount-path", "x", "--max-rate", "5 apples"], "'5 apples' is no size"),
+    (["load", "file:///x", "--mount-path", "x", "--mount-mode", "755x"], "'755x' is not a mode"),
+    (["load", "file:///x", "--mount-path", "x", "--mount-mode", "0888"], "'0888' is not a mode"),
+    (["load", "file:///x", "--mount-path", "x", "--mount-mode", "75"], "'75' is not a mode"),
+    (["load", "file:///x", "--mount-path", "x", "--max-rate", "-5"], "'-5' is not a size"),
+    (["load", "file:///x", "--mount-path", "x", "--max-rate", "5 apples"], "'5 apples' is not a size"),
     (["load", "file:///x", "--mount-path", "x", "--mount-uid", "-1"], "--mount-uid"),
     (["load", "file:///x", "--mount-path", "x", "--mount-uid", "root"], "--mount-uid"),
     (["load", "file:///x", "--mount-path", "x", "--workers", "257"], "--workers"),
@@ -641,7 +641,7 @@ def test_a_bar_on_a_terminal(name: str, root: Path) -> None:
         out = child.communicate()[0].decode()
         os.close(here)
     assert child.returncode == 0, shown
-    assert b"/1 files" in shown
+    assert b"/1 file " in shown
     assert b"\x1b[" in shown
     assert b"loading " + url.encode() in shown
     assert "\x1b" not in out

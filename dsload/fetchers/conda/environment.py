@@ -1,14 +1,14 @@
 """What an environment.yaml says. The form is conda's (docs.conda.io, "Creating an environment file manually")."""
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dsload.errors import UsageError
+from dsload.secrets import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 ENVIRONMENT = "environment.yaml"
 _KNOWN = frozenset({"name", "prefix", "channels", "dependencies", "variables"})

@@ -1,6 +1,5 @@
 """The environment's own pip: it knows every form of a requirement, and its interpreter's tags are the right ones."""
 
-import logging
 import os
 import re
 import tempfile
@@ -20,9 +19,9 @@ from dsload.errors import (
 )
 from dsload.fetchers.conda import guarding
 from dsload.fetchers.conda.recipe import Recipe, Requirements
-from dsload.secrets import Secrets, hide
+from dsload.secrets import Secrets, hide, logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _KEPT = 3000  # lines of pip that its error is told by
 _FRAME = " \u2502\u2570\u2500>\u00d7"  # what pip draws around errors

@@ -4,7 +4,6 @@ Name and prefix of environment.yaml are replaced. The form of requirements.txt i
 """
 
 import json
-import logging
 import os
 import re
 import shlex
@@ -18,9 +17,9 @@ from rattler.exceptions import InvalidMatchSpecError
 from dsload.errors import UsageError
 from dsload.fetchers.conda.environment import ENVIRONMENT, read_environment
 from dsload.fetchers.conda.spec import FILES, CondaConfig
-from dsload.secrets import public_uri
+from dsload.secrets import logger, public_uri
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 REQUIREMENTS = "requirements.txt"
 _NESTED = re.compile(r"(?P<flag>-[rcf]|--(?:requirement|constraint|find-links)(?=[\s=]))[\s=]*(?P<path>.+)")

@@ -1,6 +1,5 @@
 """Which packages an environment is made of: solved by rattler from the channels' repodata, or read from a lock."""
 
-import logging
 import re
 import tempfile
 from collections.abc import Sequence
@@ -39,9 +38,10 @@ from dsload.fetchers.conda.channels import PUBLIC, Channel, channel_of
 from dsload.fetchers.conda.failures import said
 from dsload.fetchers.conda.recipe import Recipe, spec_name
 from dsload.fetchers.conda.waiting import finish
+from dsload.secrets import logger
 from dsload.transfer.client import Client as HttpClient
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ENVIRONMENT = "default"  # as pixi names the one that a lock file is of
 _STATUS = re.compile(r"HTTP status \w+ error \((\d{3}) ")

@@ -28,10 +28,10 @@ from dsload.fetchers.git.tree import (
     read_tree,
 )
 from dsload.listing import Entry, Listing
-from dsload.secrets import Secrets
+from dsload.secrets import Secrets, logger
 from dsload.source import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 logging.getLogger("dulwich").addHandler(logging.NullHandler())  # else its warnings go to stderr
 
 _EVERYTHING = ("HEAD", "refs/heads/", "refs/tags/")

@@ -5,7 +5,6 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, docs/api/batch.md, do
 
 import io
 import json
-import logging
 import os
 import shlex
 import time
@@ -23,10 +22,10 @@ from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.remote import Remote
 from dsload.listing import Checksum, Entry, Reader, Request, Response
-from dsload.secrets import PORTS, Secrets, hide, sensitive
+from dsload.secrets import PORTS, Secrets, hide, logger, sensitive
 from dsload.transfer.retry import status_text
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _ASKING = "asking for the LFS objects of"
 MEDIA = "application/vnd.git-lfs+json"

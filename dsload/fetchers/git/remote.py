@@ -5,7 +5,6 @@ Smart HTTP goes over the engine's transport (gitprotocol-http(5)), git:// over a
 """
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,10 +20,10 @@ from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.store import LocalStore, PackStore, Store
 from dsload.fetchers.git.transports import Counted, HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
-from dsload.secrets import Secrets
+from dsload.secrets import Secrets, logger
 from dsload.transfer.client import Client
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _HEAD = Ref(b"HEAD")
 _REFUSED = ("permission denied", "access denied", "authentication failed", "forbidden", "not authorized")

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import select
 import socket
 import tempfile
@@ -18,8 +17,9 @@ from dulwich.protocol import Protocol as Lines
 from dsload.errors import NotFoundError
 from dsload.fetchers.git.login import Login
 from dsload.listing import Request, Response
+from dsload.secrets import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SAY = 10.0  # seconds between two lines that tell how much has come
 _LENGTH = 4  # hex digits that a line of the protocol begins with

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import logging
 import os
 import stat
 import threading
@@ -16,8 +15,9 @@ from dulwich.lfs import LFSPointer
 from dsload.errors import UnsafePathError
 from dsload.fetchers.git.store import Store
 from dsload.listing import Checksum, Entry, Reader
+from dsload.secrets import logger
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _POINTER = 1024  # bytes; what is larger is no LFS pointer
 _DEEPEST = 1000  # folders in each other

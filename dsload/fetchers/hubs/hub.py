@@ -1,7 +1,6 @@
 """What Hugging Face and ModelScope have in common: how a repository is named, and how its files are read."""
 
 import json
-import logging
 import os
 import re
 from collections.abc import Iterable
@@ -13,10 +12,11 @@ from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError
 from dsload.fetchers.hubs.spec import Repo, read_endpoint
 from dsload.fetchers.hubs.weights import other_formats
 from dsload.listing import Checksum, Entry, Listing, Request, Response
+from dsload.secrets import logger
 from dsload.source import Source
 from dsload.transfer.retry import status_text
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGESTS = {"sha256": re.compile(r"[0-9a-f]{64}"), "gitblob": COMMIT}

@@ -4,7 +4,6 @@ Protocol: the Hub API (/api/{models|datasets|spaces}/ID/revision/REV and …/tre
 /ID/resolve/REV/PATH, which redirects to a storage host for files that are kept by LFS.
 """
 
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,11 +23,11 @@ from dsload.fetchers.hubs.hub import (
 )
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Entry, Listing, Request, Response
-from dsload.secrets import bearer, hide
+from dsload.secrets import bearer, hide, logger
 from dsload.source import Source
 from dsload.transfer.retry import Failure, status_text, to_error
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 HOME = "https://huggingface.co"
 _SITES = (HOME, "http://huggingface.co", "https://hf.co", "https://www.huggingface.co")

@@ -4,7 +4,6 @@ Protocol: /api/v1/models/ID/repo/files, which stops at 3,000 rows without a word
 is paged, and …/repo?Revision=&FilePath= for the bytes; as the official client (modelscope-hub) uses them.
 """
 
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,11 +31,11 @@ from dsload.fetchers.hubs.hub import (
 )
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
-from dsload.secrets import bearer, hide
+from dsload.secrets import bearer, hide, logger
 from dsload.source import Source
 from dsload.transfer.retry import Failure, status_text, to_error
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 HOME = "https://modelscope.cn"
 _SITES = (HOME, "https://www.modelscope.cn", "http://modelscope.cn", "http://www.modelscope.cn")
