@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
 
@@ -11,13 +11,43 @@ from dsload.secrets import logger
 log = logger(__name__)
 
 LARGE = 1 << 30  # bytes; a file this large gets a line of its own
+SHOWN_EVERY = 0.1  # seconds
 _RETRY_LINE_EVERY = 5.0  # seconds
 
 
-class Progress:
-    """Counters of a load under way. Any thread may call."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How far a load is.
 
-    def __init__(self) -> None:
+    Args:
+        phase: what goes on, such as "listing" or "loading".
+        files, bytes: of the current phase that are done, those of interrupted runs included.
+        files_total, bytes_total: of the current phase; 0 as long as they are not known.
+        moved: bytes that came over the wire so far, retries included.
+        resumed: bytes that partial files of earlier runs held.
+        retries: how often something was tried again.
+    """
+
+    phase: str
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+    moved: int
+    resumed: int
+    retries: int
+
+
+class Progress:
+    """Counters of a load under way. Any thread may call.
+
+    Args:
+        on_change: is given a snapshot at most every SHOWN_EVERY seconds while the load waits, and one at its end, on
+            the thread that called load(); an error in it stops the load.
+    """
+
+    def __init__(self, on_change: Callable[[Snapshot], None] | None = None) -> None:
+        self._on_change, self._shown = on_change, 0.0
         self._lock = threading.Lock()
         self.files = self.bytes = 0
         self.files_total = self.bytes_total = 0
@@ -25,6 +55,20 @@ class Progress:
         self.large: list[tuple[str, int]] = []
         self.phase = "listing"
         self._retry_line = 0.0
+
+    def snapshot(self) -> Snapshot:
+        """How far the load is now."""
+        with self._lock:
+            return Snapshot(
+                self.phase, self.files, self.files_total, self.bytes, self.bytes_total, self.moved, self.resumed,
+                self.retries,
+            )  # fmt: skip
+
+    def show(self, last: bool = False) -> None:
+        """Call on_change, unless that was done a moment ago and this is not the last time."""
+        if self._on_change and (last or time.monotonic() - self._shown >= SHOWN_EVERY):
+            self._on_change(self.snapshot())
+            self._shown = time.monotonic()
 
     def expect(self, files: int, size: int) -> None:
         """How much is to be loaded; what was counted for an earlier listing no longer counts."""

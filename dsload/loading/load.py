@@ -43,7 +43,7 @@ def load(
         secrets: credentials; none by default.
         settings: how.
         progress: counters to watch from outside.
-        watch: called several times a second; may raise to stop the load.
+        watch: called several times a second; may raise to stop the load, as stop_when() makes it.
 
     Returns:
         the report of a load that is complete.
@@ -58,9 +58,16 @@ def load(
     with redaction(*source.hidden, *secrets.hidden):
         source.spec.load()  # refuses what is only mounted, before anything is said
         log.info("loading %s into %s", source, target.place)
+        watch = partial(_look, watch, progress)
         supply = Supply(source, secrets, settings.network, progress.retried, watch)
         report = supply.serve(_way(Run(source, target, settings, progress, watch, supply)))
+        progress.show(last=True)
         return replace(report, seconds=time.monotonic() - started)
+
+
+def _look(watch: Callable[[], None], progress: Progress) -> None:
+    watch()
+    progress.show()
 
 
 def _way(run: Run) -> Callable[[Client], Report]:

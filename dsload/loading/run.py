@@ -1,10 +1,11 @@
 """One load: what travels through its steps, and the target that it holds while it is at work."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from dsload.errors import BusyError, NotFoundError
+from dsload.errors import BusyError, InterruptedLoad, NotFoundError
 from dsload.fetchers.base import Held
 from dsload.listing import Entry, Listing
 from dsload.loading.plan import Plan, as_loaded, make_plan
@@ -18,6 +19,19 @@ from dsload.target.lease import Lease
 from dsload.target.volume import Volume
 from dsload.transfer.client import Client
 from dsload.transfer.engine import Transfer
+
+
+def stop_when(event: threading.Event) -> Callable[[], None]:
+    """A watch for load() and ls() that stops them when the event is set, from any thread.
+
+    They raise InterruptedLoad then; what is done is kept, and the next load resumes.
+    """
+
+    def watch() -> None:
+        if event.is_set():
+            raise InterruptedLoad("loading", "", "it was stopped: what is done is kept", "load again to resume")
+
+    return watch
 
 
 @dataclass(frozen=True, slots=True)
