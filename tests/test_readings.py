@@ -9,7 +9,8 @@ import yaml
 
 from dsload import Source
 from dsload.errors import UsageError
-from dsload.k8s.dataset import API_VERSION, parse_all
+from dsload.k8s.crd import API_VERSION
+from dsload.k8s.parsing import parse_all
 from dsload.registry import specs
 from tests.command import run
 from tests.contract.inside import run as inside

@@ -36,7 +36,7 @@ def test_command_line_is_taken(line):
         load.make_context(name, words)
         return
     command = cli.commands[words[0]]
-    command.make_context(words[0], words[1:], parent=click.Context(cli))
+    command.make_context(words[0], words[1:], parent=click.Cluster(cli))
 
 
 @pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make")])
@@ -59,7 +59,7 @@ def test_python_names_the_public_api(code):
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "datasets").glob("*.yaml")), ids=lambda path: path.name)
 def test_example_dataset_is_read(path):
     from dsload import Source
-    from dsload.k8s.dataset import parse_dataset
+    from dsload.k8s.parsing import parse_dataset
 
     dataset = parse_dataset(path.read_text(), str(path))
     assert Source.parse(dataset.uri, dataset.type, dataset.options)

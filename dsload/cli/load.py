@@ -86,7 +86,7 @@ def _what_to_load(flags: LoadFlags) -> tuple[Source, "Target"]:
         return flags.source.parse(), _target(flags.target)
     if flags.source.source:
         raise UsageError("reading", "the command line", "-f and TYPE URI exclude each other", "give one of them")
-    from dsload.k8s.dataset import parse_dataset
+    from dsload.k8s.parsing import parse_dataset
 
     dataset = parse_dataset(read_file(flags.file), flags.file)
     options = {**dataset.options, **flags.source.given_options()}

@@ -8,6 +8,13 @@ import click
 from dsload.cli.files import files_at, read_file
 from dsload.cli.flags import HELP, ConvertFlags, ManifestFlags, option, output_option, takes
 from dsload.errors import UsageError
+from dsload.k8s.manifest_settings import (
+    DEFAULT_IMAGE,
+    DEFAULT_NFS_VERSION,
+    NFS_VERSIONS,
+    SHARDS_ANNOTATION,
+    ManifestSettings,
+)
 from dsload.source import MOST_SHARDS
 
 _objects_output = output_option("objects", "yaml", "json")
@@ -17,13 +24,13 @@ _objects_output = output_option("objects", "yaml", "json")
 @option("-f", "--file", "files", multiple=True, required=True, type=click.Path(), metavar="FILE",
         help="Datasets; a folder stands for its *.yaml, *.yml and *.json, - for stdin. May be repeated.")  # fmt: skip
 @option("--image", metavar="IMAGE",
-        help="Of the preload container.  [default: the job spec's, or ghcr.io/dsload/dsload:latest]")  # fmt: skip
+        help=f"Of the preload container.  [default: the job spec's, or {DEFAULT_IMAGE}]")  # fmt: skip
 @option("--job-spec", metavar="FILE", help="Partial JobSpec that is merged into every Job.")
 @option("--round", type=click.IntRange(1), metavar="N", help="Round of the Jobs.  [default: the Dataset's]")
-@option("--nfs-version", type=click.Choice(["3", "4.0", "4.1", "4.2"]), default="4.1", show_default=True,
+@option("--nfs-version", type=click.Choice(NFS_VERSIONS), default=DEFAULT_NFS_VERSION, show_default=True,
         help="Version of NFS that volumes are mounted with.")  # fmt: skip
 @option("--shards", type=click.IntRange(1, MOST_SHARDS), metavar="N",
-        help="Pods that share a load.  [default: the Dataset's annotation dsload.io/shards, or 1]")  # fmt: skip
+        help=f"Pods that share a load.  [default: the Dataset's annotation {SHARDS_ANNOTATION}, or 1]")  # fmt: skip
 @option("--context", multiple=True, type=click.Path(), metavar="FILE",
         help="Objects of the cluster, as `kubectl get -o yaml` prints them, that REFERENCE and PVC build on; "
         "files and folders as for -f. May be repeated.")  # fmt: skip
@@ -37,19 +44,19 @@ def manifest(flags: ManifestFlags) -> None:
     kubectl get -o yaml dataset,pvc -n public > public.yaml; kubectl get -o yaml pv,ns > cluster.yaml
     dsload manifest -f reference.yaml --context public.yaml --context cluster.yaml
     """
-    from dsload.k8s.context import Context
-    from dsload.k8s.dataset import parse_all
+    from dsload.k8s.cluster import Cluster
+    from dsload.k8s.job_spec import read_job_spec
     from dsload.k8s.manifests import all_manifests
-    from dsload.k8s.settings import Settings, read_job_spec
+    from dsload.k8s.parsing import parse_all
 
     documents = _documents(flags.files)
     datasets = parse_all(documents)
     if not datasets:
         raise UsageError("reading", ", ".join(flags.files), "it holds no Dataset")
     job_spec = read_job_spec(read_file(flags.job_spec), flags.job_spec) if flags.job_spec else {}
-    settings = Settings(flags.image, job_spec, flags.round, flags.nfs_version, flags.shards)
-    context = Context.of([*_documents(flags.context), *documents])
-    _print_objects(all_manifests(datasets, settings, context), flags.output)
+    settings = ManifestSettings(flags.image, job_spec, flags.round, flags.nfs_version, flags.shards)
+    cluster = Cluster.of([*_documents(flags.context), *documents])
+    _print_objects(all_manifests(datasets, settings, cluster), flags.output)
 
 
 @click.command(context_settings=HELP)
@@ -77,7 +84,7 @@ def convert(flags: ConvertFlags) -> None:
 
 
 def _documents(paths: Iterable[str]) -> list[tuple[str, Any]]:
-    from dsload.k8s.dataset import read_documents
+    from dsload.k8s.documents import read_documents
 
     files = [file for path in paths for file in files_at(path)]
     return [document for file in files for document in read_documents(read_file(file), file)]

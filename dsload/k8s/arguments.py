@@ -4,11 +4,11 @@ import re
 
 from dsload.errors import UsageError
 from dsload.k8s.conda import passed_options
+from dsload.k8s.crd import DEFAULT_ID
 from dsload.k8s.dataset import Dataset
 from dsload.source import parse_option
 
 MOUNT_ROOT = "/baize/dataset/data"
-_DEFAULT_ID = 1000
 _ESCAPES = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
 
 
@@ -21,8 +21,8 @@ def loader_arguments(dataset: Dataset) -> list[str]:
     Raises:
         UsageError: an option that no command line can express.
     """
-    uid = _DEFAULT_ID if dataset.uid is None else dataset.uid
-    gid = _DEFAULT_ID if dataset.gid is None else dataset.gid
+    uid = DEFAULT_ID if dataset.uid is None else dataset.uid
+    gid = DEFAULT_ID if dataset.gid is None else dataset.gid
     arguments = [
         dataset.type,
         dataset.uri,

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dsload.errors import UsageError
-from dsload.k8s.context import Context, Manifest
+from dsload.k8s.cluster import Cluster, Manifest
 from dsload.k8s.dataset import Dataset
-from dsload.k8s.names import DATASET_LABEL, NAME_LIMIT, bounded, metadata, own_label, without_applied
+from dsload.k8s.metadata import DATASET_LABEL, NAME_LIMIT, bounded, metadata, own_label, without_applied
 from dsload.secrets import public_uri
 
 SIZE = "100Ti"
@@ -26,10 +26,10 @@ def claim_name(dataset: Dataset) -> str:
     return bounded(str(template.get("name") or dataset.name), NAME_LIMIT)
 
 
-def claim(dataset: Dataset, spec: Mapping[str, Any], context: Context) -> Manifest:
+def claim(dataset: Dataset, spec: Mapping[str, Any], cluster: Cluster) -> Manifest:
     """The claim that is made for a Dataset. Raises UsageError where there is one of that name which is not its own."""
     name = claim_name(dataset)
-    check_free("PersistentVolumeClaim", dataset.namespace, name, dataset, context)
+    check_free("PersistentVolumeClaim", dataset.namespace, name, dataset, cluster)
     about = metadata(dataset, name, annotated=True)
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about, "spec": dict(spec)}
 
@@ -46,7 +46,7 @@ def claim_spec(dataset: Dataset) -> dict[str, Any]:
     return spec
 
 
-def labelled_claim(dataset: Dataset, context: Context) -> Manifest:
+def labelled_claim(dataset: Dataset, cluster: Cluster) -> Manifest:
     """The claim that the URI of a PVC Dataset names, with the Dataset's label, without what only the cluster writes.
 
     Raises:
@@ -54,7 +54,7 @@ def labelled_claim(dataset: Dataset, context: Context) -> Manifest:
     """
     need_namespace(dataset, "for its claim")
     name, own = claim_name(dataset), own_label(dataset)
-    found = context.need("PersistentVolumeClaim", dataset.namespace, name, dataset.where)
+    found = cluster.need("PersistentVolumeClaim", dataset.namespace, name, dataset.where)
     labels = found["metadata"].get("labels") or {}
     if labels.get(DATASET_LABEL, own[DATASET_LABEL]) != own[DATASET_LABEL]:
         why = f"PersistentVolumeClaim {name} belongs to Dataset {labels[DATASET_LABEL]}"
@@ -66,9 +66,9 @@ def labelled_claim(dataset: Dataset, context: Context) -> Manifest:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": about, "spec": spec}
 
 
-def check_free(kind: str, namespace: str, name: str, dataset: Dataset, context: Context) -> None:
+def check_free(kind: str, namespace: str, name: str, dataset: Dataset, cluster: Cluster) -> None:
     """Raises UsageError where the cluster is known to have an object of that name which is not of this Dataset."""
-    found = context.find(kind, namespace, name)
+    found = cluster.find(kind, namespace, name)
     if found and (found["metadata"].get("labels") or {}).get(DATASET_LABEL) != own_label(dataset)[DATASET_LABEL]:
         why = f"{kind} {name} is there already, and is not of this Dataset"
         raise UsageError("making the manifests of", dataset.where, why, "choose another name, or remove it")

@@ -6,9 +6,9 @@ from typing import Any, cast
 from dsload.errors import UsageError
 from dsload.fetchers.conda.spec import FILES as CONDA_FILES
 from dsload.fetchers.conda.spec import GPU_TYPES, CondaConfig
-from dsload.k8s.context import Manifest
+from dsload.k8s.cluster import Manifest
 from dsload.k8s.dataset import Dataset
-from dsload.k8s.names import NAME_LIMIT, bounded, metadata
+from dsload.k8s.metadata import NAME_LIMIT, bounded, metadata
 from dsload.source import Source
 
 TYPE = "CONDA"

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dsload.fetchers.conda.spec import GPU_TYPES
+from dsload.k8s.openapi import Schema
 from dsload.source import DEFAULT_OWNER
 
-Schema = dict[str, Any]
-
 GROUP, VERSION, KIND, PLURAL = "dataset.baizeai.io", "v1alpha1", "Dataset", "datasets"
+API_VERSION = f"{GROUP}/{VERSION}"
 TYPES = ("GIT", "S3", "PVC", "NFS", "CONDA", "REFERENCE", "HUGGING_FACE", "MODEL_SCOPE", "HTTP", "MANUAL")
 PHASES = ("PENDING", "PROCESSING", "READY", "FAILED")
 DEFAULT_PATH, DEFAULT_MODE, DEFAULT_ID = "/", "0774", DEFAULT_OWNER
@@ -121,7 +121,7 @@ def schema() -> Schema:
     return _object(
         "A dataset or model: where it comes from, and the volume that it is kept in.",
         {
-            "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}"},
+            "apiVersion": {"type": "string", "description": API_VERSION},
             "kind": {"type": "string", "description": KIND},
             "metadata": {"type": "object"},
             "spec": _spec(),

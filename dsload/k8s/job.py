@@ -8,19 +8,19 @@ from dsload.errors import UsageError, exit_table
 from dsload.fetchers.conda.spec import FILES as CONDA_FILES
 from dsload.k8s import conda
 from dsload.k8s.arguments import MOUNT_ROOT, loader_arguments
-from dsload.k8s.context import Manifest
+from dsload.k8s.cluster import Manifest
 from dsload.k8s.dataset import Dataset
-from dsload.k8s.names import JOB_LIMIT, bounded, metadata, own_label
-from dsload.k8s.settings import DEFAULT_IMAGE, LOADER, Settings, merged
+from dsload.k8s.job_spec import LOADER, merged
+from dsload.k8s.manifest_settings import DEFAULT_IMAGE, SHARDS_ANNOTATION, ManifestSettings
+from dsload.k8s.metadata import JOB_LIMIT, bounded, metadata, own_label
 from dsload.secrets import DEFAULT_DIRECTORY
 from dsload.source import MOST_SHARDS, Source
 
-SHARDS_ANNOTATION = "dsload.io/shards"
 _RETRIES = 4
 _NO_RETRY = [row.code for row in exit_table() if row.retry == "no"]  # the exit codes of every further try
 
 
-def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
+def job(dataset: Dataset, settings: ManifestSettings, claim: str) -> Manifest:
     """The Job of a Dataset's round.
 
     Args:
@@ -54,7 +54,7 @@ def job(dataset: Dataset, settings: Settings, claim: str) -> Manifest:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec}
 
 
-def shard_count(dataset: Dataset, settings: Settings) -> int:
+def shard_count(dataset: Dataset, settings: ManifestSettings) -> int:
     """How many pods share a load. Raises UsageError where that is no number, or the load is one for a single pod."""
     text = str(settings.shards or dataset.annotations.get(SHARDS_ANNOTATION, 1))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SHARDS):

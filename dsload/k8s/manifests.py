@@ -4,17 +4,17 @@ from collections.abc import Iterable
 
 from dsload.errors import UsageError
 from dsload.k8s.claims import claim, claim_name, claim_spec, labelled_claim
+from dsload.k8s.cluster import Cluster, Manifest
 from dsload.k8s.conda import config_map
-from dsload.k8s.context import Context, Manifest
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.job import job
-from dsload.k8s.settings import Settings
+from dsload.k8s.manifest_settings import ManifestSettings
 from dsload.k8s.volumes import nfs, reference, referenced
 
 MOUNTED = frozenset({"PVC", "NFS", "REFERENCE", "MANUAL"})
 
 
-def manifests(dataset: Dataset, settings: Settings, context: Context) -> list[Manifest]:
+def manifests(dataset: Dataset, settings: ManifestSettings, cluster: Cluster) -> list[Manifest]:
     """All objects of a Dataset, in an order that `kubectl apply` takes.
 
     They belong to the Dataset where its uid is known, but for a PersistentVolume: Kubernetes lets nothing that is in a
@@ -23,12 +23,12 @@ def manifests(dataset: Dataset, settings: Settings, context: Context) -> list[Ma
     Args:
         dataset: whom they are for.
         settings: how they are made.
-        context: objects of the cluster that they depend on.
+        cluster: objects of the cluster that they depend on.
 
     Raises:
         UsageError: they cannot be made, or that depends on an object which is not in the context.
     """
-    made = volumes_and_claim(dataset, settings.nfs_version, context)
+    made = volumes_and_claim(dataset, settings.nfs_version, cluster)
     if dataset.type in MOUNTED:
         return made
     if configuration := config_map(dataset):
@@ -36,35 +36,35 @@ def manifests(dataset: Dataset, settings: Settings, context: Context) -> list[Ma
     return [*made, job(dataset, settings, claim_name(dataset))]
 
 
-def volumes_and_claim(dataset: Dataset, nfs_version: str, context: Context) -> list[Manifest]:
+def volumes_and_claim(dataset: Dataset, nfs_version: str, cluster: Cluster) -> list[Manifest]:
     """The PersistentVolume, where one is made, and the claim of a Dataset; neither where it has a volumeClaimRef.
 
     Args:
         dataset: whom they are for.
         nfs_version: the mount option nfsvers.
-        context: the objects that REFERENCE and PVC build on.
+        cluster: the objects that REFERENCE and PVC build on.
 
     Raises:
         UsageError: an object is missing, another Dataset's, or not shared.
     """
-    source = referenced(dataset, context) if dataset.type == "REFERENCE" else None
+    source = referenced(dataset, cluster) if dataset.type == "REFERENCE" else None
     if dataset.claim_ref:
         return []
     if source:
-        return reference(dataset, source, context)
+        return reference(dataset, source, cluster)
     if dataset.type == "PVC":
-        return [labelled_claim(dataset, context)]
+        return [labelled_claim(dataset, cluster)]
     if dataset.type == "NFS":
-        return nfs(dataset, nfs_version, context)
-    return [claim(dataset, claim_spec(dataset), context)]
+        return nfs(dataset, nfs_version, cluster)
+    return [claim(dataset, claim_spec(dataset), cluster)]
 
 
-def all_manifests(datasets: Iterable[Dataset], settings: Settings, context: Context) -> list[Manifest]:
+def all_manifests(datasets: Iterable[Dataset], settings: ManifestSettings, cluster: Cluster) -> list[Manifest]:
     """All objects of several Datasets; as `manifests`. Raises UsageError also where two make the same object."""
     makers: dict[tuple[str, str, str], str] = {}
     made: list[Manifest] = []
     for dataset in datasets:
-        for manifest in manifests(dataset, settings, context):
+        for manifest in manifests(dataset, settings, cluster):
             about = manifest["metadata"]
             key = (manifest["kind"], about.get("namespace", ""), about["name"])
             if key in makers:

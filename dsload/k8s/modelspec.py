@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsload.errors import UsageError
-from dsload.k8s import dataset
-from dsload.k8s.names import LABEL_LIMIT, bounded
+from dsload.k8s import crd
+from dsload.k8s.documents import read_documents
+from dsload.k8s.metadata import LABEL_LIMIT, bounded
 
 GROUP, API_VERSION, KIND = "model.hydra.io", "model.hydra.io/v1alpha1", "ModelSpec"
 MODEL_LABEL = "hydra.io/model-id"
@@ -60,7 +61,7 @@ def convert(text: str, where: str, hub: str, namespace: str = "public", share: b
 
 def _model_specs(text: str, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The ModelSpecs of a text, and the place of each; objects of other groups are passed over."""
-    for place, document in dataset.read_documents(text, where):
+    for place, document in read_documents(text, where):
         if not isinstance(document, dict):
             raise UsageError("converting", place, "it is no map")
         version, kind = document.get("apiVersion"), document.get("kind")
@@ -77,8 +78,8 @@ def _dataset(document: Mapping[str, Any], place: str, hub: str, namespace: str, 
     model = _model_name(document, place)
     repo = _repository(document, place, hub, model)
     return {
-        "apiVersion": dataset.API_VERSION,
-        "kind": dataset.KIND,
+        "apiVersion": crd.API_VERSION,
+        "kind": crd.KIND,
         "metadata": {
             "name": bounded(re.sub("[^a-z0-9-]", "-", model.lower()), LABEL_LIMIT),
             "namespace": namespace,

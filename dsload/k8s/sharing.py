@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dsload.errors import UsageError
-from dsload.k8s.context import Context
+from dsload.k8s.cluster import Cluster
 from dsload.k8s.dataset import Dataset
 
 
-def check_shared(source: Dataset, referrer: Dataset, context: Context) -> None:
+def check_shared(source: Dataset, referrer: Dataset, cluster: Cluster) -> None:
     """Check that a Dataset lets another one reference it; the same namespace is no exception.
 
     Args:
         source: the Dataset that is referenced.
         referrer: the Dataset of type REFERENCE.
-        context: has the referrer's Namespace, where the source has a selector.
+        cluster: has the referrer's Namespace, where the source has a selector.
 
     Raises:
         UsageError: it does not, or that cannot be decided.
@@ -25,7 +25,7 @@ def check_shared(source: Dataset, referrer: Dataset, context: Context) -> None:
         raise UsageError("making the manifests of", referrer.where, why, fix)
     if not source.share_selector:
         return
-    namespace = context.need("Namespace", "", referrer.namespace, referrer.where)
+    namespace = cluster.need("Namespace", "", referrer.namespace, referrer.where)
     labels = namespace["metadata"].get("labels") or {}
     if reason := mismatch(source.share_selector, labels, source.where):
         why = f"Dataset {name} is not shared with namespace {referrer.namespace}: {reason}"

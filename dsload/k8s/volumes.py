@@ -9,24 +9,25 @@ from urllib.parse import unquote, urlsplit
 
 from dsload.errors import UsageError
 from dsload.k8s.claims import SIZE, check_free, claim, claim_name, claim_spec, host, need_namespace
-from dsload.k8s.context import Context, Manifest
-from dsload.k8s.dataset import Dataset, parse_all
-from dsload.k8s.names import NAME_LIMIT, bounded, cluster_metadata, without_applied
+from dsload.k8s.cluster import Cluster, Manifest
+from dsload.k8s.dataset import Dataset
+from dsload.k8s.manifest_settings import NFS_VERSIONS
+from dsload.k8s.metadata import NAME_LIMIT, bounded, cluster_metadata, without_applied
+from dsload.k8s.parsing import parse_all
 from dsload.k8s.sharing import check_shared
 from dsload.secrets import public_uri
 
-NFS_VERSIONS = ("3", "4.0", "4.1", "4.2")
 _NFS_CLASS, _NFS_DRIVER = "nfs-csi", "nfs.csi.k8s.io"
 _OF_ITS_BINDING = re.compile(r"pv\.kubernetes\.io/bound-")
 
 
-def nfs(dataset: Dataset, version: str, context: Context) -> list[Manifest]:
+def nfs(dataset: Dataset, version: str, cluster: Cluster) -> list[Manifest]:
     """The volume of an NFS export, and the claim that is bound to it.
 
     Args:
         dataset: of type NFS.
         version: the mount option nfsvers.
-        context: what is there of their names must be of the same Dataset.
+        cluster: what is there of their names must be of the same Dataset.
 
     Raises:
         UsageError: an unknown version, no server or namespace, or a name that is taken.
@@ -47,40 +48,40 @@ def nfs(dataset: Dataset, version: str, context: Context) -> list[Manifest]:
         "csi": _nfs_source(dataset, name),
     }
     wanted = {**claim_spec(dataset), "storageClassName": _NFS_CLASS, "volumeName": name}
-    return [_volume(dataset, about, spec, context), claim(dataset, wanted, context)]
+    return [_volume(dataset, about, spec, cluster), claim(dataset, wanted, cluster)]
 
 
-def referenced(dataset: Dataset, context: Context) -> Dataset:
+def referenced(dataset: Dataset, cluster: Cluster) -> Dataset:
     """The Dataset that a REFERENCE names. Raises UsageError where it is not known, or not shared with this one."""
     need_namespace(dataset, "to tell whether the other Dataset is shared with it")
     namespace, name = host(dataset, "namespace"), urlsplit(dataset.uri).path.strip("/")
     if not name:
         why = f"URI {public_uri(dataset.uri)!r} names no Dataset"
         raise UsageError("making the manifests of", dataset.where, why, "write dataset://NAMESPACE/NAME")
-    found = context.need("Dataset", namespace, name, dataset.where)
+    found = cluster.need("Dataset", namespace, name, dataset.where)
     (source,) = parse_all([(f"Dataset {namespace}/{name}", found)])
-    check_shared(source, dataset, context)
+    check_shared(source, dataset, cluster)
     return source
 
 
-def reference(dataset: Dataset, source: Dataset, context: Context) -> list[Manifest]:
+def reference(dataset: Dataset, source: Dataset, cluster: Cluster) -> list[Manifest]:
     """A copy of the referenced Dataset's volume, and a read-only claim that is bound to it.
 
     Args:
         dataset: of type REFERENCE.
         source: the Dataset that it references.
-        context: has that one's claim and volume.
+        cluster: has that one's claim and volume.
 
     Raises:
         UsageError: claim or volume are not known, or the claim is not bound.
     """
     source_claim = source.pvc_name or claim_name(source)
-    found = context.need("PersistentVolumeClaim", source.namespace, source_claim, dataset.where)
+    found = cluster.need("PersistentVolumeClaim", source.namespace, source_claim, dataset.where)
     volume_name = found["spec"].get("volumeName")
     if not volume_name:
         why = f"PersistentVolumeClaim {source.namespace}/{source_claim} is not bound to a volume yet"
         raise UsageError("making the manifests of", dataset.where, why, "wait for it, and print it again")
-    volume = context.need("PersistentVolume", "", volume_name, dataset.where)
+    volume = cluster.need("PersistentVolume", "", volume_name, dataset.where)
     name = _copy_name(dataset)
     about = cluster_metadata(dataset, name, volume["metadata"].get("labels"))
     annotations = without_applied(volume["metadata"].get("annotations") or {})
@@ -89,11 +90,11 @@ def reference(dataset: Dataset, source: Dataset, context: Context) -> list[Manif
     read_only = {"accessModes": ["ReadOnlyMany"]}
     spec = {**_without(volume["spec"], "claimRef"), **read_only, "persistentVolumeReclaimPolicy": "Retain"}
     wanted = {**_without(found["spec"], "dataSource", "dataSourceRef"), **read_only, "volumeName": name}
-    return [_volume(dataset, about, spec, context), claim(dataset, wanted, context)]
+    return [_volume(dataset, about, spec, cluster), claim(dataset, wanted, cluster)]
 
 
-def _volume(dataset: Dataset, about: Manifest, spec: Mapping[str, Any], context: Context) -> Manifest:
-    check_free("PersistentVolume", "", about["name"], dataset, context)
+def _volume(dataset: Dataset, about: Manifest, spec: Mapping[str, Any], cluster: Cluster) -> Manifest:
+    check_free("PersistentVolume", "", about["name"], dataset, cluster)
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": about, "spec": dict(spec)}
 
 

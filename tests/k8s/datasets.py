@@ -7,8 +7,9 @@ from typing import Any
 import kubernetes_validate
 from hypothesis import strategies as st
 
-from dsload.k8s.context import Context
-from dsload.k8s.dataset import API_VERSION, Dataset
+from dsload.k8s.cluster import Cluster
+from dsload.k8s.crd import API_VERSION
+from dsload.k8s.dataset import Dataset
 
 UID = "3f2b6c1e-8a57-4a0e-9d1c-5b7e2f90c4aa"
 KUBERNETES = ("1.30", "1.33", "1.37")
@@ -53,9 +54,9 @@ def expanded(argument: str) -> str:
     return re.sub(r"\$(\$|\([^)]*\))", lambda match: "$" if match[1] == "$" else f"<{match[1]}>", argument)
 
 
-def known(*objects: dict[str, Any]) -> Context:
-    """A Context of these objects."""
-    return Context.of(("cluster.yaml", item) for item in objects)
+def known(*objects: dict[str, Any]) -> Cluster:
+    """A Cluster of these objects."""
+    return Cluster.of(("cluster.yaml", item) for item in objects)
 
 
 def namespace(name: str = "chat", **labels: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from dsload.k8s.context import Context
-from dsload.k8s.dataset import parse_all, read_documents
+from dsload.k8s.cluster import Cluster
+from dsload.k8s.documents import read_documents
+from dsload.k8s.manifest_settings import ManifestSettings
 from dsload.k8s.manifests import all_manifests
+from dsload.k8s.parsing import parse_all
 from dsload.k8s.printing import to_yaml
-from dsload.k8s.settings import Settings
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 DATASETS, GOLDEN = EXAMPLES / "datasets", EXAMPLES / "manifests"
@@ -20,9 +21,9 @@ def names() -> list[str]:
 
 def made(name: str) -> str:
     """The manifests of an example."""
-    context = Context.of(read_documents(CLUSTER.read_text(encoding="utf-8"), str(CLUSTER)))
+    cluster = Cluster.of(read_documents(CLUSTER.read_text(encoding="utf-8"), str(CLUSTER)))
     datasets = parse_all(read_documents((DATASETS / name).read_text(encoding="utf-8"), name))
-    return to_yaml(all_manifests(datasets, Settings(), context))
+    return to_yaml(all_manifests(datasets, ManifestSettings(), cluster))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsload.errors import UsageError
-from dsload.k8s.dataset import Dataset, parse_all, parse_dataset, read_documents
+from dsload.k8s.dataset import Dataset
+from dsload.k8s.documents import read_documents
+from dsload.k8s.parsing import parse_all, parse_dataset
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "datasets").glob("*.yaml"))
 HEAD = """\
@@ -244,8 +246,8 @@ def test_dates_are_text_and_merge_keys_work() -> None:
     [
         ("a: 1\nb: [\n", "line 3: expected the node content, but found '<stream end>'"),
         ("a: 1\n\tb: 2\n", "line 2: found character '\\t' that cannot start any token"),
-        ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' is there twice, first in line 1"),
-        ("spec:\n  {mode: x, mode: x}\n", "line 2: the key 'mode' is there twice, first in line 2"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' appears twice, first in line 1"),
+        ("spec:\n  {mode: x, mode: x}\n", "line 2: the key 'mode' appears twice, first in line 2"),
         ("a: 1\nb: 2024-99-99\n", "line 2: month must be in 1..12"),
         (f"a: {'9' * 5000}\n", "line 1: Exceeds the limit"),
         ("a: 1\nb: !!bool maybe\n", "line 2: 'maybe'"),
@@ -253,7 +255,7 @@ def test_dates_are_text_and_merge_keys_work() -> None:
         ("a: 1\nb: *nowhere\n", "line 2: found undefined alias 'nowhere'"),
         ("a: 1\n? [b]\n: 1\n", "line 2: found unhashable key"),
         ("a: 1\nb: \x07\n", "line 2: special characters are not allowed"),
-        ("[" * 3000, "nested too deep"),
+        ("[" * 3000, "nested too deeply"),
     ],
 )
 def test_no_yaml(text: str, words: str) -> None:
@@ -293,11 +295,12 @@ spec: {source: {type: PVC, uri: "pvc://"}}
         "datasets.yaml, document 1: metadata.name: 'Bad_Name' does not match"
         " ^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "document 1: metadata.labels.c: 'y z' does not match ^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$",
-        "document 1: metadata.lables: there is no such field, did you mean labels?",
+        "document 1: metadata.lables: unknown field, did you mean labels?",
         "document 1: spec.dataSyncRound: 0 is less than 1",
         "document 1: spec.source.options.depth: 1 is not a string, put it in quotes",
         "document 1: spec.mountOptions.mode: '999' does not match ^[0-7]{3,4}$",
-        "document 1: metadata.labels: 'a b' is no name that Kubernetes takes: [PREFIX/]NAME of at most 63 characters",
+        "document 1: metadata.labels: 'a b' is not a qualified name: give [PREFIX/]NAME,"
+        " with a NAME of at most 63 characters",
         "document 1: spec.source.options.syncMode: 'never': 'never' is neither sync nor copy",
         "document 1: spec.source.options.brunch: 'main': GIT does not know it (its options are: branch, commit, depth,"
         " exclude, include, keepGit, lfs, repoType, submodules, syncMode)",
@@ -312,8 +315,8 @@ def test_of_several_files() -> None:
     with pytest.raises(UsageError) as caught:
         parse_all([*documents, *read_documents("kind: 5\n---\nkind: Dataset\n", "worse.yaml")])
     assert str(caught.value) == (
-        "reading the Datasets: bad.yaml, document 1: 'text' is no Kubernetes object; "
-        "bad.yaml, document 2: a list is no Kubernetes object; bad.yaml, document 3: kind: it is missing; "
+        "reading the Datasets: bad.yaml, document 1: 'text' is not a Kubernetes object; "
+        "bad.yaml, document 2: a list is not a Kubernetes object; bad.yaml, document 3: kind: it is missing; "
         "worse.yaml, document 1: kind: 5 is not a string; worse.yaml, document 2: apiVersion: it is missing; "
         "worse.yaml, document 2: metadata: it is missing; worse.yaml, document 2: spec: it is missing"
     )
@@ -331,12 +334,12 @@ def test_of_several_files() -> None:
         ("{name: a, namespace: b.c}", "metadata.namespace: 'b.c' does not match"),
         ("{name: a, labels: {a: true}}", "metadata.labels.a: true is not a string, put it in quotes"),
         ("{name: a, labels: {5: a}}", "metadata.labels: the key 5 is not a string, put it in quotes"),
-        ("{name: a, labels: {a/b/c: a}}", "metadata.labels: 'a/b/c' is no name that Kubernetes takes"),
-        (f"{{name: a, labels: {{{'a' * 64}: a}}}}", "is no name that Kubernetes takes"),
-        (f"{{name: a, labels: {{{'a.' * 127}a/b: a}}}}", "is no name that Kubernetes takes"),
+        ("{name: a, labels: {a/b/c: a}}", "metadata.labels: 'a/b/c' is not a qualified name"),
+        (f"{{name: a, labels: {{{'a' * 64}: a}}}}", "is not a qualified name"),
+        (f"{{name: a, labels: {{{'a.' * 127}a/b: a}}}}", "is not a qualified name"),
         (f"{{name: a, labels: {{a: {'a' * 64}}}}}", "has more than 63 characters"),
         ("{name: a, annotations: {a: 4}}", "metadata.annotations.a: 4 is not a string, put it in quotes"),
-        ("{name: a, annotations: {/a: b}}", "metadata.annotations: '/a' is no name that Kubernetes takes"),
+        ("{name: a, annotations: {/a: b}}", "metadata.annotations: '/a' is not a qualified name"),
     ],
 )
 def test_metadata(metadata: str, words: str) -> None:
@@ -437,8 +440,8 @@ def test_a_load_takes_types_that_no_cluster_knows_and_needs_no_name() -> None:
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        ("mountOption: {path: /x}", "spec.mountOption: there is no such field, did you mean mountOptions?"),
-        ("mountOptions: {paths: /x}", "spec.mountOptions.paths: there is no such field, did you mean path?"),
+        ("mountOption: {path: /x}", "spec.mountOption: unknown field, did you mean mountOptions?"),
+        ("mountOptions: {paths: /x}", "spec.mountOptions.paths: unknown field, did you mean path?"),
         ("share: maybe, secretRef: A", "spec.share: 'maybe' is not true or false; spec.secretRef: 'A' does not match"),
     ],
 )
@@ -446,6 +449,12 @@ def test_a_load_refuses_fields_that_it_would_not_heed(field: str, words: str) ->
     with pytest.raises(UsageError) as caught:
         parse_dataset(SHORT.replace("spec: {", f"spec: {{{field}, "), "f")
     assert words in str(caught.value)
+
+
+def test_a_load_refuses_a_field_that_slipped_out_of_spec() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_dataset(SHORT + "mountOptions: {path: /x}\n", "f")
+    assert str(caught.value) == "reading f: mountOptions: unknown field"
 
 
 def test_a_load_shows_no_secret_either() -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from dsload import Source
 from dsload.cli.main import load
-from dsload.k8s.dataset import parse_dataset
+from dsload.k8s.parsing import parse_dataset
 from tests.command import SCRIPTS, Result, run
 from tests.servers.fault import FaultServer
 from tests.servers.orders import status

@@ -15,12 +15,15 @@ from dsload.cli.main import load
 from dsload.errors import UsageError
 from dsload.fetchers.conda.spec import PREFIX_DIR as CONDA_PREFIX_DIR
 from dsload.k8s.arguments import go_quoted
-from dsload.k8s.context import Context
-from dsload.k8s.dataset import Dataset, parse_all, read_documents
+from dsload.k8s.cluster import Cluster
+from dsload.k8s.dataset import Dataset
+from dsload.k8s.documents import read_documents
+from dsload.k8s.job_spec import merged, read_job_spec
+from dsload.k8s.manifest_settings import ManifestSettings
 from dsload.k8s.manifests import all_manifests, manifests
-from dsload.k8s.names import bounded
+from dsload.k8s.metadata import bounded
+from dsload.k8s.parsing import parse_all
 from dsload.k8s.printing import to_json, to_yaml
-from dsload.k8s.settings import Settings, merged, read_job_spec
 from dsload.source import merge_options, parse_option
 from tests import command
 from tests.k8s import golden
@@ -44,9 +47,9 @@ from tests.servers.fault import FaultServer
 CONDA = {"uri": "conda://env?python=3.11", "options": {"environment.yaml": "name: env\n", "gpuType": "nvidia-gpu"}}
 
 
-def made(what: Dataset, context: Context | None = None, **decided: Any) -> list[dict[str, Any]]:
+def made(what: Dataset, cluster: Cluster | None = None, **decided: Any) -> list[dict[str, Any]]:
     """Its manifests, all of them valid, and the same after they were YAML and JSON."""
-    found = manifests(what, Settings(**decided), context or Context())
+    found = manifests(what, ManifestSettings(**decided), cluster or Cluster())
     assert list(yaml.safe_load_all(to_yaml(found))) == found
     assert json.loads(to_json(found))["items"] == found
     return [valid(manifest) for manifest in found]
@@ -398,10 +401,10 @@ def test_job_spec_cannot_restart_in_place_and_fail_by_exit_code():
         ("- a", "not one map"),
         ("a: 1\n---\nb: 1", "not one map"),
         ("kind: Job\nspec: {}", "an object, not a JobSpec"),
-        ("template: 7", "template is no map"),
-        ("template: {spec: }", "template.spec is no map"),
-        ("template: {spec: {containers: {}}}", "no list of maps"),
-        ("template: {spec: {containers: [a]}}", "no list of maps"),
+        ("template: 7", "template is not a map"),
+        ("template: {spec: }", "template.spec is not a map"),
+        ("template: {spec: {containers: {}}}", "not a list of maps"),
+        ("template: {spec: {containers: [a]}}", "not a list of maps"),
     ],
 )
 def test_a_job_spec_that_is_none_is_refused(text, why):
@@ -618,8 +621,8 @@ def test_names_at_the_limits():
 
 def test_two_datasets_that_make_the_same_object_are_refused():
     with pytest.raises(UsageError, match=r"b.yaml: PersistentVolumeClaim qwen is made for a.yaml already"):
-        all_manifests([dataset(where="a.yaml"), dataset(where="b.yaml")], Settings(), Context())
-    assert all_manifests([dataset(), dataset(namespace="other")], Settings(), Context())
+        all_manifests([dataset(where="a.yaml"), dataset(where="b.yaml")], ManifestSettings(), Cluster())
+    assert all_manifests([dataset(), dataset(namespace="other")], ManifestSettings(), Cluster())
 
 
 # The arguments
@@ -629,7 +632,9 @@ def test_two_datasets_that_make_the_same_object_are_refused():
 def test_the_loader_reads_the_options_of_the_dataset(options, path):
     what = dataset(uri="http://host/a b/$(X)?q=$$", options=options, path=path)
     try:
-        arguments = manifests(what, Settings(), Context())[-1]["spec"]["template"]["spec"]["containers"][0]["args"]
+        arguments = manifests(what, ManifestSettings(), Cluster())[-1]["spec"]["template"]["spec"]["containers"][0][
+            "args"
+        ]
     except UsageError as error:  # the one text that Go quotes cannot tell from a quoted one
         assert "cannot be given to the loader" in str(error)
         assert any(re.fullmatch(r'"\S*\\\S*"', value) for value in options.values())
@@ -666,13 +671,13 @@ def test_options_are_quoted_as_go_does(value, argument):
 )
 def test_what_no_command_line_can_say_is_refused(options):
     with pytest.raises(UsageError, match=r"cannot be given to the loader|that no command line can"):
-        manifests(dataset(options=options), Settings(), Context())
+        manifests(dataset(options=options), ManifestSettings(), Cluster())
 
 
 def test_a_refused_value_stays_out_of_the_message():
     for options in ({"Authorization": r'"Bearer\thush"'}, {"Authorization": "Bearer-hush\0"}):
         with pytest.raises(UsageError) as caught:
-            manifests(dataset(options=options), Settings(), Context())
+            manifests(dataset(options=options), ManifestSettings(), Cluster())
         assert "hush" not in str(caught.value)
 
 

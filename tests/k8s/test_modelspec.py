@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from dsload import Source
 from dsload.errors import UsageError
-from dsload.k8s.dataset import parse_dataset
 from dsload.k8s.modelspec import convert
+from dsload.k8s.parsing import parse_dataset
 
 GUIDE = """\
 apiVersion: model.hydra.io/v1alpha1

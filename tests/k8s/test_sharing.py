@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from dsload.errors import UsageError
+from dsload.k8s.manifest_settings import ManifestSettings
 from dsload.k8s.manifests import manifests
-from dsload.k8s.settings import Settings
 from dsload.k8s.sharing import mismatch
 from tests.k8s.datasets import LABEL, UID, claim, dataset, known, namespace, source_dataset, valid, volume
 
@@ -18,7 +18,7 @@ def reference(**fields: Any) -> Any:
 
 
 def made(what: Any, *objects: dict[str, Any]) -> list[dict[str, Any]]:
-    return [valid(manifest) for manifest in manifests(what, Settings(), known(*objects))]
+    return [valid(manifest) for manifest in manifests(what, ManifestSettings(), known(*objects))]
 
 
 def expression(key: str, operator: str, *values: str) -> dict[str, Any]:

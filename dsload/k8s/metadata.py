@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from dsload.k8s.dataset import API_VERSION, KIND, Dataset
+from dsload.k8s.crd import API_VERSION, KIND
+from dsload.k8s.dataset import Dataset
 
 DATASET_LABEL = "baize.io/dataset-name"
 LABEL_LIMIT, JOB_LIMIT, NAME_LIMIT = 63, 63, 253

@@ -1,34 +1,12 @@
-"""What whoever makes the manifests decides, rather than the Dataset; and the partial JobSpec that is part of it."""
+"""A partial JobSpec: read from YAML, and merged into the one of a Job."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from dsload.errors import UsageError
-from dsload.k8s.dataset import read_documents
+from dsload.k8s.documents import read_documents
 
-DEFAULT_IMAGE = "ghcr.io/dsload/dsload:latest"
-DEFAULT_NFS_VERSION = "4.1"
-LOADER = "dataset-loader"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How manifests are made.
-
-    Args:
-        image: of the preload container; None for the job_spec's, else the default.
-        job_spec: a partial JobSpec for every Job, as in the original controller's configuration; see `merged`.
-        round: instead of the Dataset's.
-        nfs_version: 3, 4.0, 4.1 or 4.2.
-        shards: pods that share a load; None for what the Dataset's annotation says.
-    """
-
-    image: str | None = None
-    job_spec: Mapping[str, Any] = field(default_factory=dict)
-    round: int | None = None
-    nfs_version: str = DEFAULT_NFS_VERSION
-    shards: int | None = None
+LOADER = "dataset-loader"  # the name of the container that loads
 
 
 def read_job_spec(text: str, where: str) -> Mapping[str, Any]:
@@ -39,28 +17,28 @@ def read_job_spec(text: str, where: str) -> Mapping[str, Any]:
         where: the file, for messages.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: the file holds something else.
     """
     documents = [document for _, document in read_documents(text, where)]
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise UsageError("reading", where, "it is not one map", "give a partial JobSpec")
     document: dict[str, Any] = documents[0]
     if "kind" in document or "spec" in document:
-        raise UsageError("reading", where, "it is an object, not a JobSpec", "give what stands below its spec")
+        raise UsageError("reading", where, "it is an object, not a JobSpec", "give the content of its spec")
     for path in (("template",), ("template", "spec")):
         part: Any = document
         for key in path:
             part = part.get(key, {}) if isinstance(part, dict) else part
         if not isinstance(part, dict):
-            raise UsageError("reading", where, f"{'.'.join(path)} is no map")
+            raise UsageError("reading", where, f"{'.'.join(path)} is not a map")
     containers = document.get("template", {}).get("spec", {}).get("containers", [])
     if not isinstance(containers, list) or not all(isinstance(container, dict) for container in containers):
-        raise UsageError("reading", where, "template.spec.containers is no list of maps")
+        raise UsageError("reading", where, "template.spec.containers is not a list of maps")
     return document
 
 
 def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Two objects in one: maps merge, containers merge by name, other lists are replaced, null removes.
+    """Merge two objects: maps merge, containers merge by name, other lists are replaced, and null removes.
 
     A container without a name is the loader, as in the original's configuration.
     """

@@ -12,7 +12,7 @@ _KUBECTL = {"Namespace": "namespace", "Dataset": "dataset", "PersistentVolumeCla
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Cluster:
     """What is known of the cluster; nothing, by default.
 
     Args:
@@ -22,7 +22,7 @@ class Context:
     objects: Mapping[tuple[str, str, str], Manifest] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, documents: Iterable[tuple[str, Any]]) -> "Context":
+    def of(cls, documents: Iterable[tuple[str, Any]]) -> "Cluster":
         """Sort documents by what they are; the first one of the same object counts.
 
         Args:
