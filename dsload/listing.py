@@ -7,7 +7,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self, runtime_checkable
+from typing import Self
 
 from dsload.errors import DsloadError
 
@@ -100,52 +100,72 @@ class Response:
     redirected: bool = False
 
 
-@runtime_checkable
-class HttpReader(Protocol):
-    """Bytes over HTTP, by the engine. Called at each request, so that signatures and tokens never go stale."""
+class HttpReader:
+    """Bytes over HTTP, fetched by the engine. A subclass writes `request()`; the rest has defaults.
 
-    @property
-    def ranges(self) -> bool:
-        """Whether ranges may be asked for; False reads every file in one stream."""
+    Attributes:
+        ranges: whether the engine may ask for ranges; False if every file is to be read in one stream.
+    """
+
+    __slots__ = ()
+    ranges: bool = True
+
+    def prepare(self, entries: "Sequence[Entry]") -> None:
+        """Called once before the first byte is read, with all entries that will be.
+
+        Raises:
+            DsloadError: some of them cannot be read.
+        """
 
     def request(self, entry: "Entry") -> Request:
-        """The GET for an entry; the engine adds Range, If-Match and If-Range."""
+        """The GET for an entry, to which the engine adds Range, If-Match and If-Range.
+
+        Called for each request, so that signatures and tokens never go stale.
+        """
+        raise NotImplementedError
 
     def head(self, entry: "Entry", part: int = 0) -> Request | None:
-        """The HEAD that tells an entry's checksum before its parts are fetched, None where there is none.
+        """The HEAD whose answer states an entry's checksum, sent before its parts are fetched; None to send none.
 
         With part=1 and more: the HEAD whose Content-Length is the size of that part of a composite checksum.
         """
+        return None
 
     def stated(self, entry: "Entry", response: Response) -> Checksum | None:
-        """The checksum of the whole file that a response's headers state."""
+        """The checksum of the whole file, if a response's headers state it."""
+        return None
 
     def explain(self, entry: "Entry", response: Response) -> DsloadError | None:
-        """The error that an answer of 300 and more means at this source, None for what its status says."""
+        """The error that a response of 300 and more means at this source; None if its status says it all."""
+        return None
 
 
-@runtime_checkable
-class BytesReader(Protocol):
-    """Bytes by call: any fsspec filesystem, or content at hand.
+class BytesReader:
+    """Bytes by call: any fsspec filesystem, or content at hand. A subclass writes `read()`; the rest has defaults.
 
-    Attributes that it may have:
-        ranges: False where a file is to be read in one stream.
-        waits: False where bytes are at hand, so that reading many files at a time gains nothing.
+    Attributes:
+        ranges: whether a file may be read in ranges; False if it is to be read in one stream.
+        waits: whether a read waits for something; False if the bytes are at hand, so that reading many files at a time
+            gains nothing.
     """
 
+    __slots__ = ()
+    ranges: bool = True
+    waits: bool = True
+
+    def prepare(self, entries: "Sequence[Entry]") -> None:
+        """Called once before the first byte is read, with all entries that will be.
+
+        Raises:
+            DsloadError: some of them cannot be read.
+        """
+
     def read(self, entry: "Entry", start: int, end: int) -> bytes:
-        """Bytes start to end (exclusive) of an entry."""
+        """Bytes start to end (exclusive) of an entry. Any thread may call."""
+        raise NotImplementedError
 
 
 Reader = HttpReader | BytesReader
-
-
-@runtime_checkable
-class Prepares(Protocol):
-    """A reader that wants to know what will be read, all at once and before the first byte is."""
-
-    def prepare(self, entries: "Sequence[Entry]") -> None:
-        """Raises DsloadError where some of it cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def parts(hint: object) -> list[type]:
     return [hint] if inspect.isclass(hint) else []
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in ("Spec", "HttpReader", "BytesReader")])
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name != "Spec"])
 def test_every_annotation_is_public(name: str) -> None:
     public = {getattr(dsload, each) for each in PUBLIC if inspect.isclass(getattr(dsload, each))}
     for hint in annotations(getattr(dsload, name)):

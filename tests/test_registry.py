@@ -16,13 +16,13 @@ from tests.servers.s3 import ANONYMOUS_BUCKET, SeaweedFS
 
 LIBRARIES = ("botocore", "fsspec", "awscrt", "paramiko", "yaml", "rich", "click", "pycurl", "requests", "s3fs")
 FETCHER = """
-from dsload.listing import Entry, Listing
+from dsload.listing import BytesReader, Entry, Listing
 from dsload.registry import Spec
 
 SPEC = Spec({type!r}, {schemes!r}, {fetcher!r}, {{"greeting": "what it says"}}, requires={requires!r}, extra="")
 
 
-class Greeting:
+class Greeting(BytesReader):
     def __init__(self, source, context):
         self._text = source.options.get("greeting", "hello").encode()
 
@@ -133,6 +133,40 @@ def test_a_fetcher_of_a_third_party(tmp_path: Path) -> None:
     assert done.code == 2
     assert "its options are: exclude, greeting, include, syncMode" in done.errors[0]
     assert run("ls", "greet://you").code == 2  # without it
+
+
+WEB_FETCHER = """
+from dsload.listing import Entry, HttpReader, Listing, Request
+from dsload.registry import Spec
+
+SPEC = Spec("GREETING", ("greet",), "web:Greeting", {{}}, extra="")
+
+
+class Greeting(HttpReader):
+    def __init__(self, source, context):
+        pass
+
+    def list(self):
+        return Listing([Entry("small", 5, "v1", self), Entry("large", {size}, "v1", self)])
+
+    def request(self, entry):
+        return Request("{url}/" + entry.path)
+"""
+
+
+def test_an_http_reader_of_a_third_party_writes_its_request_alone(tmp_path: Path, fault: FaultServer) -> None:
+    large = b"0123456789abcdef" * (1 << 20)
+    fault.put("/small", b"hello")
+    fault.put("/large", large)
+    code = WEB_FETCHER.format(size=len(large), url=fault.url)
+    env = distribution(tmp_path / "site", "web", code=code)
+    (tmp_path / "volume").mkdir()
+    done = run("load", "greet://you", "--mount-path", "set", "--mount-root", tmp_path / "volume", env=env)
+    assert done.code == 0, done.err
+    assert (tmp_path / "volume/set/small").read_bytes() == b"hello"
+    assert (tmp_path / "volume/set/large").read_bytes() == large
+    assert {request.method for request in fault.requests()} == {"GET"}
+    assert any(request.headers.get("range") for request in fault.requests("/large"))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,11 @@ class Context:
 
 
 class Fetcher(Protocol):
-    """Turns a Source into a Listing whose entries know how to get their bytes."""
+    """Turns a Source into a Listing.
+
+    Each entry has a reader: a subclass of HttpReader, whose requests the engine sends, or of BytesReader, which returns
+    bytes itself.
+    """
 
     def __init__(self, source: Source, context: Context) -> None:
         """Read the options. Raises UsageError where one is wrong. Nothing is sent yet."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dsload.errors import ChangedError, UnsafePathError
-from dsload.listing import Checksum, Entry
+from dsload.listing import BytesReader, Checksum, Entry
 from dsload.names import check_names, parents
 from dsload.target.inventory import Row
 
@@ -152,7 +152,7 @@ def as_loaded(rows: Iterable[Row], target: Ground) -> tuple[list[Entry], bool]:
     return entries, whole
 
 
-class _Remembered:
+class _Remembered(BytesReader):
     """In the place of a reader, for what the target holds already."""
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:

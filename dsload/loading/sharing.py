@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dsload.errors import ChangedError
-from dsload.listing import Checksum, Entry, Listing
+from dsload.listing import BytesReader, Checksum, Entry, Listing
 from dsload.loading.plan import Plan
 from dsload.loading.settings import Shard
 from dsload.loading.supply import agree, read_from
@@ -128,7 +128,7 @@ def _entry(row: dict[str, Any]) -> Entry:
     return Entry(row["load"], row["size"], row["version"], _NoReader(), "", checksum, *flags)
 
 
-class _NoReader:
+class _NoReader(BytesReader):
     """In the place of a reader, until readable() finds one."""
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:

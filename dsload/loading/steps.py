@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from dsload.errors import UnsafePathError
-from dsload.listing import Checksum, Prepares
+from dsload.listing import Checksum
 from dsload.loading.plan import Plan, check_free
 from dsload.report import Bytes, Files, Progress, Report
 from dsload.source import Source
@@ -60,10 +60,9 @@ def _missing_folders(volume: Volume, plan: Plan) -> int:
 
 
 def prepare(plan: Plan) -> None:
-    """Let the readers that want to know it know what they will be asked for."""
+    """Announce to each reader what it will be asked for."""
     for reader in {id(entry.reader): entry.reader for entry in plan.load}.values():
-        if isinstance(reader, Prepares):
-            reader.prepare([entry for entry in plan.load if entry.reader is reader])
+        reader.prepare([entry for entry in plan.load if entry.reader is reader])
 
 
 def bring(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:

@@ -34,7 +34,7 @@ class Content:
         self.partial = Partial(data, journal, entry.size)
         self.checksum = entry.checksum
         self.digest: Digest | None = None
-        self.streaming = not getattr(entry.reader, "ranges", True) or entry.size < 0
+        self.streaming = not entry.reader.ranges or entry.size < 0
         self.epoch = 0
         self._finished = False
         self._lock = threading.Lock()

@@ -86,12 +86,8 @@ class Transfer:
                 (small if is_small(entry) else large).append(entry)
         large.sort(key=lambda entry: entry.size, reverse=True)
         self._delivery.uncovered = sum(max(0, entry.size) for entry in large)
-        http: dict[type, bool] = {}  # isinstance of a protocol is slow
         for entry in (*large, *small):
-            kind = type(entry.reader)
-            if kind not in http:
-                http[kind] = isinstance(entry.reader, HttpReader)
-            (self._entries if http[kind] else self._reads).append(entry)
+            (self._entries if isinstance(entry.reader, HttpReader) else self._reads).append(entry)
         return len(large) + len(small)
 
     def _place_at_once(self, entry: Entry) -> None:
@@ -106,8 +102,8 @@ class Transfer:
 
     def _most_readers(self) -> int:
         """How many threads read: if no read waits, they would only take the interpreter's lock from each other."""
-        readers = {id(entry.reader): entry.reader for entry in self._reads}.values()
-        waits = any(getattr(reader, "waits", True) for reader in readers)
+        readers = {id(entry.reader): cast(BytesReader, entry.reader) for entry in self._reads}.values()
+        waits = any(reader.waits for reader in readers)
         return READERS if waits else len(readers) and 1
 
     # What comes next, for the loops and the readers

@@ -591,10 +591,10 @@ def plugin(tmp_path: Path) -> dict[str, str]:
     })  # fmt: skip
     (folder / "broken.py").write_text(
         "import pathlib, threading\n"
-        "from dsload.listing import Entry, Listing\n"
+        "from dsload.listing import BytesReader, Entry, Listing\n"
         "from dsload.registry import Spec\n"
         "SPEC = Spec('BROKEN', ('broken',), 'broken:Broken')\n"
-        "class Broken:\n"
+        "class Broken(BytesReader):\n"
         "    def __init__(self, source, context):\n"
         "        self.path = source.uri.removeprefix('broken://')\n"
         "    def list(self):\n"

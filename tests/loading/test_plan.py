@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from dsload import Ownership, Source, load
 from dsload import Target as LoadTarget
 from dsload.errors import UnsafePathError
-from dsload.listing import Checksum, Entry
+from dsload.listing import BytesReader, Checksum, Entry
 from dsload.loading.plan import Plan, make_plan
 from dsload.names import check_names, unsafe
 from dsload.target.inventory import Row
@@ -52,7 +52,7 @@ class Volume:
         return found.st_uid == 0
 
 
-class NoReader:
+class NoReader(BytesReader):
     def read(self, entry: Entry, start: int, end: int) -> bytes:
         raise AssertionError("a plan reads nothing")
 

@@ -573,7 +573,7 @@ def test_an_unknown_authority(fault_tls: FaultServer, volume: Path) -> None:
 def test_a_bundle_that_is_none(fault_tls: FaultServer, volume: Path, tmp_path: Path) -> None:
     done = run(f"{fault_tls.url}/set/", volume, "--ca-bundle", tmp_path / "none.pem")
     assert done.code == 2
-    assert "none.pem: there is no such file" in done.error
+    assert "none.pem: this file does not exist" in done.error
     (tmp_path / "empty.pem").write_text("no certificate\n")
     done = run(f"{fault_tls.url}/set/", volume, "--ca-bundle", tmp_path / "empty.pem", "--retry-budget", 600)
     assert done.code == 9

@@ -32,7 +32,7 @@ from dsload.fetchers.conda.spec import CondaConfig
 from dsload.fetchers.conda.unpacking import Unpacker
 from dsload.fetchers.conda.waiting import finish
 from dsload.fetchers.file.fetcher import to_error
-from dsload.listing import Checksum, Entry, Listing, Request, Response
+from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.secrets import origin
 from dsload.source import Source
 from dsload.target.volume import Volume
@@ -141,10 +141,8 @@ def _entry(record: RepoDataRecord, remote: "RemotePackages", local: "LocalPackag
                  key=record.url, checksum=checksum)  # fmt: skip
 
 
-class RemotePackages:
+class RemotePackages(HttpReader):
     """Packages on web servers."""
-
-    ranges = True
 
     def __init__(self, channels: Sequence[Channel], source: str) -> None:
         self._channels, self._source = channels, source
@@ -152,14 +150,6 @@ class RemotePackages:
     def request(self, entry: Entry) -> Request:
         """The GET for a package, with what belongs to its channel."""
         return request(entry.key, self._channels)
-
-    def head(self, entry: Entry, part: int = 0) -> Request | None:
-        """None: the repodata states the checksums."""
-        return None
-
-    def stated(self, entry: Entry, response: Response) -> Checksum | None:
-        """None, likewise."""
-        return None
 
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
         """What it means that a listed package is not there."""
@@ -169,7 +159,7 @@ class RemotePackages:
         return NotFoundError("downloading", f"{entry.key} for {self._source}", why, "have the channel indexed anew")
 
 
-class LocalPackages:
+class LocalPackages(BytesReader):
     """Packages in folders of this machine."""
 
     def __init__(self, source: str) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError, UnreachableError
 from dsload.fetchers.base import Context
 from dsload.fetchers.file.spec import FileConfig
-from dsload.listing import Entry, Listing
+from dsload.listing import BytesReader, Entry, Listing
 from dsload.source import Source
 
 
@@ -59,7 +59,7 @@ class File:
         return Entry(path, found.st_size, _version(found), reader, executable=executable)
 
 
-class FileReader:
+class FileReader(BytesReader):
     """Reads files below a folder."""
 
     def __init__(self, root: str, source: str) -> None:

@@ -20,7 +20,7 @@ from dsload.errors import (
 )
 from dsload.fetchers.base import Context
 from dsload.fetchers.fsspec.spec import SFTP, FilesystemConfig, install_hint
-from dsload.listing import Entry, Listing
+from dsload.listing import BytesReader, Entry, Listing
 from dsload.names import unsafe
 from dsload.secrets import Secrets
 from dsload.source import Source
@@ -118,7 +118,7 @@ class Filesystem:
             raise UsageError("connecting to", where, str(error), "check the URI and the options") from error
 
 
-class FilesystemReader:
+class FilesystemReader(BytesReader):
     """Reads by `cat_file` with a range.
 
     Args:

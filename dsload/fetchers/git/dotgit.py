@@ -12,7 +12,7 @@ from dulwich.objects import ObjectID
 from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import read_tree
-from dsload.listing import Checksum, Entry
+from dsload.listing import BytesReader, Checksum, Entry
 from dsload.names import STATE
 
 _FOLDERS = ("branches", "objects/info", "refs/heads", "refs/tags")
@@ -80,7 +80,7 @@ def _index(store: Store, commit: str) -> bytes:
     return out.getvalue() + hashlib.new(store.format, out.getvalue(), usedforsecurity=False).digest()
 
 
-class _Made:
+class _Made(BytesReader):
     """Content that was made here."""
 
     def __init__(self, contents: dict[str, bytes]) -> None:
@@ -97,7 +97,7 @@ class _Made:
         return self.contents[entry.key][start:end]
 
 
-class _Packs:
+class _Packs(BytesReader):
     """The packs of a store and their indexes."""
 
     def __init__(self, store: PackStore) -> None:

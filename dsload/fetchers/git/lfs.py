@@ -21,7 +21,7 @@ from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableE
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.remote import Remote
-from dsload.listing import Checksum, Entry, Reader, Request, Response
+from dsload.listing import BytesReader, Entry, HttpReader, Reader, Request, Response
 from dsload.secrets import PORTS, Secrets, hide, logger, sensitive
 from dsload.transfer.retry import status_text
 
@@ -142,10 +142,8 @@ class _Server:
         return error
 
 
-class LfsFiles:
+class LfsFiles(HttpReader):
     """Reads LFS objects over HTTP: asks for the places of many at a time, and again when they have expired."""
-
-    ranges = True
 
     def __init__(self, server: _Server, ref: str, where: str) -> None:
         self._server, self._ref, self._where = server, ref, where
@@ -259,14 +257,6 @@ class LfsFiles:
         if self._actions.get(oid) is action:
             del self._actions[oid]
 
-    def head(self, entry: Entry, part: int = 0) -> Request | None:
-        """None: the pointer states the checksum."""
-        return None
-
-    def stated(self, entry: Entry, response: Response) -> Checksum | None:
-        """None, likewise."""
-        return None
-
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
         """What the storage, or the server that is asked for the place, says."""
         where, status = f"{entry.path} from {self._where}", status_text(response.status)
@@ -279,7 +269,7 @@ class LfsFiles:
         return None
 
 
-class LocalObjects:
+class LocalObjects(BytesReader):
     """Reads LFS objects from the store of a repository that is a folder."""
 
     def __init__(self, repository: str, where: str) -> None:

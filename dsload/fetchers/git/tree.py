@@ -14,7 +14,7 @@ from dulwich.lfs import LFSPointer
 
 from dsload.errors import UnsafePathError
 from dsload.fetchers.git.store import Store
-from dsload.listing import Checksum, Entry, Reader
+from dsload.listing import BytesReader, Checksum, Entry, Reader
 from dsload.secrets import logger
 
 log = logger(__name__)
@@ -191,7 +191,7 @@ def _lfs_filter(tree: Tree, store: Store) -> Callable[[bytes], bool]:
     return lambda path: attributes.match_path(path).get(b"filter") == b"lfs"
 
 
-class Blobs:
+class Blobs(BytesReader):
     """Reads git's own objects; a large one that lies whole in a pack is never held whole. One that is read in order is
     inflated once.
     """

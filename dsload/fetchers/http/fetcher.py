@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from dsload.errors import DsloadError, IntegrityError, NotFoundError, UnsafePathError
+from dsload.errors import IntegrityError, NotFoundError, UnsafePathError
 from dsload.fetchers.base import Context
 from dsload.fetchers.http.index import INDEX_TYPES, Link, parse_index
 from dsload.fetchers.http.spec import HttpConfig, quoted
 from dsload.fetchers.http.sums import header_digest, parse_single_sum, parse_sums
-from dsload.listing import Checksum, Entry, Listing, Request, Response
+from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.names import unsafe
 from dsload.secrets import authorization, basic, origin
 from dsload.source import Source
@@ -193,7 +193,7 @@ class Http:
         return links
 
 
-class HttpFiles:
+class HttpFiles(HttpReader):
     """Reads files below a URL.
 
     Args:
@@ -201,8 +201,6 @@ class HttpFiles:
         home: URL that the user gave: the headers are for its origin, and its query goes with every request.
         headers: credentials and the user's own.
     """
-
-    ranges = True
 
     def __init__(self, base: str, home: str, headers: Mapping[str, str]) -> None:
         self._home, self._query = home, urlsplit(home).query
@@ -226,10 +224,6 @@ class HttpFiles:
             return None
         found = header_digest(response.headers, whole=response.status == 200)
         return Checksum(*found) if found else None
-
-    def explain(self, entry: Entry, response: Response) -> DsloadError | None:
-        """Nothing more than the status says."""
-        return None
 
     def key(self, path: str, href: str) -> str:
         """The key of an entry: "" where its URL follows from its path."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError
 from dsload.fetchers.hubs.spec import Repo, read_endpoint
 from dsload.fetchers.hubs.weights import other_formats
-from dsload.listing import Checksum, Entry, Listing, Request, Response
+from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.secrets import logger
 from dsload.source import Source
 from dsload.transfer.retry import status_text
@@ -39,24 +39,15 @@ class Hub(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class HubFiles:
+class HubFiles(HttpReader):
     """Reads a repository's files: from the hub, or from the storage host that it redirects to."""
 
     hub: Hub
     source: str
-    ranges: bool = True
 
     def request(self, entry: Entry) -> Request:
         """The GET for an entry."""
         return self.hub.request(entry.key or entry.path)
-
-    def head(self, entry: Entry, part: int = 0) -> Request | None:
-        """None: the listing states the checksums."""
-        return None
-
-    def stated(self, entry: Entry, response: Response) -> Checksum | None:
-        """None, likewise."""
-        return None
 
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
         """The hub's own word for what went wrong."""

@@ -24,7 +24,7 @@ from dsload.errors import (
 )
 from dsload.fetchers.base import Context
 from dsload.fetchers.s3.spec import S3Config, read_endpoint
-from dsload.listing import Checksum, Entry, Listing, Request, Response, SigV4
+from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response, SigV4
 from dsload.secrets import Secrets, hide
 from dsload.source import Source
 from dsload.transfer.retry import Failure, status_text, to_error
@@ -168,12 +168,11 @@ class S3:
 
 
 @dataclass(frozen=True, slots=True)
-class S3Objects:
+class S3Objects(HttpReader):
     """Reads objects below a prefix, each at the ETag that the listing gave."""
 
     store: S3
     prefix: str
-    ranges: bool = True
 
     def request(self, entry: Entry) -> Request:
         """The GET, which fails if the object was replaced since."""
