@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from dsload.errors import UsageError
 from dsload.k8s.cluster import Cluster, Manifest
+from dsload.k8s.crd import DEFAULT_ACCESS_MODE, DEFAULT_SIZE, DEFAULT_VOLUME_MODE
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.metadata import DATASET_LABEL, NAME_LIMIT, bounded, metadata, own_label, without_applied
 from dsload.secrets import public_uri
 
-SIZE = "100Ti"
 _ZERO = re.compile(r"[0.]*[A-Za-z]*")
 
 
@@ -37,12 +37,12 @@ def claim(dataset: Dataset, spec: Mapping[str, Any], cluster: Cluster) -> Manife
 def claim_spec(dataset: Dataset) -> dict[str, Any]:
     """What the template says, and ReadWriteMany, Filesystem and 100Ti where it says nothing."""
     spec: dict[str, Any] = deepcopy(dict(dataset.claim_template.get("spec") or {}))
-    spec["accessModes"] = spec.get("accessModes") or ["ReadWriteMany"]
-    spec["volumeMode"] = spec.get("volumeMode") or "Filesystem"
+    spec["accessModes"] = spec.get("accessModes") or [DEFAULT_ACCESS_MODE]
+    spec["volumeMode"] = spec.get("volumeMode") or DEFAULT_VOLUME_MODE
     resources = spec["resources"] = spec.get("resources") or {}
     requests = resources["requests"] = resources.get("requests") or {}
     if _ZERO.fullmatch(str(requests.get("storage") or "")):
-        requests["storage"] = SIZE
+        requests["storage"] = DEFAULT_SIZE
     return spec
 
 

@@ -1,14 +1,36 @@
-"""The CustomResourceDefinition of Dataset: what an API server checks before anybody acts on one.
+"""The CustomResourceDefinition of Dataset: what an API server checks before anything acts on a Dataset.
 
-The API server refuses a rule (CEL) that could cost too much on the largest value that the schema admits. So every
+The API server rejects a rule (CEL) that could cost too much on the largest value that the schema admits. So every
 string, list and map has a maximum.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from dsload.fetchers.conda.spec import GPU_TYPES
 from dsload.k8s.openapi import Schema
+from dsload.k8s.rules import (
+    FORMS,
+    GPU,
+    GROWS_BY_ONE,
+    IMMUTABLE,
+    LABEL_VALUE,
+    MANUAL,
+    MANUAL_URI,
+    MODE,
+    MOUNTED_NOT_ABOVE,
+    NEEDS_VALUES,
+    NO_NUL,
+    NOT_ABOVE,
+    PRINTABLE,
+    QUALIFIED_NAME,
+    QUANTITY,
+    RELATIVE,
+    SUBDOMAIN,
+    TAKES_NO_VALUES,
+    Rule,
+    has_form,
+    optional,
+)
 from dsload.source import DEFAULT_OWNER
 
 GROUP, VERSION, KIND, PLURAL = "dataset.baizeai.io", "v1alpha1", "Dataset", "datasets"
@@ -16,71 +38,11 @@ API_VERSION = f"{GROUP}/{VERSION}"
 TYPES = ("GIT", "S3", "PVC", "NFS", "CONDA", "REFERENCE", "HUGGING_FACE", "MODEL_SCOPE", "HTTP", "MANUAL")
 PHASES = ("PENDING", "PROCESSING", "READY", "FAILED")
 DEFAULT_PATH, DEFAULT_MODE, DEFAULT_ID = "/", "0774", DEFAULT_OWNER
-MANUAL_URI = "manual://"
-
-# Patterns: what Go's regexp (RE2) and Python's re read alike
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = f"{_LABEL}([.]{_LABEL})*"
-_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-LABEL, SUBDOMAIN = f"^{_LABEL}$", f"^{_SUBDOMAIN}$"
-QUALIFIED_NAME, LABEL_VALUE = f"^({_SUBDOMAIN}/)?{_WORD}$", f"^({_WORD})?$"
-MODE = "^[0-7]{3,4}$"
-QUANTITY = "^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
-ABOVE = "(^|/)[.][.](/|$)"
-_PRINTABLE = r"^[^\x00-\x1F\x7F]+$"
-_NO_NUL = r"^[^\x00]*$"
+DEFAULT_ACCESS_MODE, DEFAULT_VOLUME_MODE, DEFAULT_SIZE = "ReadWriteMany", "Filesystem", "100Ti"
 
 _LONGEST_NAME, _LONGEST_PATH, _LONGEST_URI, _LONGEST_OPTION = 253, 4096, 8192, 262_144
 _MOST = 128
 _LARGEST_ROUND, _LARGEST_ID = 2**31 - 1, 2**32 - 2
-
-
-class Rule(NamedTuple):
-    """What CEL makes sure of, and how it is said to who breaks it."""
-
-    cel: str
-    message: str
-
-
-IMMUTABLE = Rule("self == oldSelf", "it cannot be changed: make another Dataset")
-GROWS_BY_ONE = Rule("self >= oldSelf && self <= oldSelf + 1", "it may only grow, and by 1 at a time")
-NOT_ABOVE = Rule(f"!self.matches('{ABOVE}')", "a part of it is '..', which leads out of the volume")
-RELATIVE = Rule("!self.startsWith('/')", "it has to be relative to the volume's root, without a / before it")
-MANUAL = Rule(
-    f"self.type == 'MANUAL' ? self.uri == '{MANUAL_URI}' : !self.uri.startsWith('{MANUAL_URI}')",
-    f"type MANUAL takes the URI {MANUAL_URI}, and no other type does",
-)
-MOUNTED_NOT_ABOVE = Rule(f"!(self.type in ['PVC', 'NFS']) || !self.uri.matches('{ABOVE}')", NOT_ABOVE.message)
-GPU = Rule(
-    "self.type != 'CONDA' || !has(self.options) || !('gpuType' in self.options)"
-    f" || self.options['gpuType'] in {list(GPU_TYPES)}",
-    f"option gpuType is one of {', '.join(GPU_TYPES)}",
-)
-NEEDS_VALUES = Rule(
-    "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-    "the operators In and NotIn need values",
-)
-TAKES_NO_VALUES = Rule(
-    "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
-    "the operators Exists and DoesNotExist take no values",
-)
-FORMS: Mapping[str, tuple[str, str]] = {  # of the types that a volume mounts: form for people, pattern
-    "PVC": ("pvc://CLAIM[/PATH]", f"^pvc://{_SUBDOMAIN}(/[^?#]*)?$"),
-    "NFS": ("nfs://HOST/PATH", "^nfs://([A-Za-z0-9][A-Za-z0-9._-]*|\\[[0-9A-Fa-f:.]+\\])/[^?#]*$"),
-    "REFERENCE": ("dataset://NAMESPACE/NAME", f"^dataset://{_LABEL}/{_SUBDOMAIN}/?$"),
-}
-
-
-def has_form(type: str) -> Rule:
-    """The rule that a URI of a mounted type has its form."""
-    form, pattern = FORMS[type]
-    literal = pattern.replace("\\", "\\\\")
-    return Rule(f"self.type != '{type}' || self.uri.matches('{literal}')", f"type {type} takes {form}")
-
-
-def optional(pattern: str) -> str:
-    """A pattern of this module that admits "" too, as clients in Go write what is not given."""
-    return f"^({pattern[1:-1]})?$"
 
 
 def crd() -> dict[str, Any]:
@@ -117,12 +79,12 @@ def crd() -> dict[str, Any]:
 
 
 def schema() -> Schema:
-    """The OpenAPI v3 schema of a Dataset, structural as Kubernetes defines it."""
+    """The OpenAPI v3 schema of a Dataset; it is structural, as Kubernetes requires."""
     return _object(
-        "A dataset or model: where it comes from, and the volume that it is kept in.",
+        "Dataset is a dataset or model that is loaded from a source into a volume, or mounted from one.",
         {
-            "apiVersion": {"type": "string", "description": API_VERSION},
-            "kind": {"type": "string", "description": KIND},
+            "apiVersion": {"type": "string", "description": f"Version of the schema of this object: {API_VERSION}."},
+            "kind": {"type": "string", "description": f"Kind of this object: {KIND}."},
             "metadata": {"type": "object"},
             "spec": _spec(),
             "status": _status(),
@@ -136,14 +98,16 @@ def schema() -> Schema:
 
 def _spec() -> Schema:
     return _object(
-        "What is wanted.",
+        "The desired source and volume of the Dataset.",
         {
-            "share": _boolean("Whether Datasets of other namespaces may take this one by REFERENCE."),
+            "share": _boolean("Whether Datasets of type REFERENCE may use this Dataset. Defaults to false."),
             "shareToNamespaceSelector": _label_selector(
-                "With share: the namespaces that may, by their labels. All of them where it is missing or empty."
+                "Selects, by their labels, the namespaces that may reference this Dataset if share is true. "
+                "If it is unset or empty, every namespace may."
             ),
             "dataSyncRound": _whole(
-                "The round of loading. A round that is one higher loads the source again, in a new Job.",
+                "Number of the current round of loading. Increase it by 1 to load the source again in a new Job. "
+                "Defaults to 1.",
                 1,
                 _LARGEST_ROUND,
                 rules=[GROWS_BY_ONE],
@@ -152,14 +116,17 @@ def _spec() -> Schema:
             ),
             "source": _source(),
             "secretRef": _text(
-                "The Secret with the credentials of the source: username, password, ssh-privatekey, "
-                "ssh-privatekey-passphrase, token, access-key, secret-key, session-token, ca.crt, known_hosts.",
+                "Name of the Secret, in the Dataset's namespace, with the credentials for the source. Known keys: "
+                "username, password, ssh-privatekey, ssh-privatekey-passphrase, token, access-key, secret-key, "
+                "session-token, ca.crt, known_hosts.",
                 pattern=optional(SUBDOMAIN),
             ),
             "mountOptions": _mount_options(),
             "volumeClaimTemplate": _claim_template(),
             "volumeClaimRef": _claim_ref(),
-            "resources": _resources("Of the container that loads the source."),
+            "resources": _resources(
+                "Compute resources of the container that loads the source. They replace those of the job spec."
+            ),
         },
         required=["source"],
         rules=[one_claim()],
@@ -168,21 +135,27 @@ def _spec() -> Schema:
 
 def _source() -> Schema:
     return _object(
-        "Where the data is.",
+        "Location of the data, and how to load it.",
         {
-            "type": _choice("What kind of source it is; PVC, NFS and REFERENCE are mounted.", TYPES, [IMMUTABLE]),
+            "type": _choice(
+                "Type of the source. A Job loads GIT, S3, CONDA, HUGGING_FACE, MODEL_SCOPE and HTTP; PVC, NFS and "
+                "REFERENCE are mounted; MANUAL gets an empty volume. Immutable.",
+                TYPES,
+                [IMMUTABLE],
+            ),
             "uri": _text(
-                "Where it is. GIT: http[s]://, git:// or ssh://HOST/OWNER/REPO[.git] or USER@HOST:PATH; "
-                "S3: s3://BUCKET/PATH; HTTP: http[s]://HOST/PATH; CONDA: conda://NAME[?python=VERSION]; "
-                "HUGGING_FACE: huggingface://OWNER/REPO; MODEL_SCOPE: modelscope://NAMESPACE/NAME; "
-                f"{'; '.join(f'{type}: {form}' for type, (form, _) in FORMS.items())}; MANUAL: {MANUAL_URI}",
+                "URI of the data, in the form of its type. GIT: http[s]://, git:// or ssh://HOST/OWNER/REPO[.git] or "
+                "USER@HOST:PATH; S3: s3://BUCKET/PATH; HTTP: http[s]://HOST/PATH; CONDA: conda://NAME[?python=VERSION];"
+                " HUGGING_FACE: huggingface://OWNER/REPO; MODEL_SCOPE: modelscope://NAMESPACE/NAME; "
+                f"{'; '.join(f'{type}: {form}' for type, (form, _) in FORMS.items())}; "
+                f"MANUAL: {MANUAL_URI}. Immutable.",
                 _LONGEST_URI,
                 rules=[IMMUTABLE],
-                pattern=_PRINTABLE,
+                pattern=PRINTABLE,
             ),
             "options": _map(
-                "Options of the source by name, such as branch, revision, endpoint, include, exclude, syncMode; "
-                "`dsload sources` lists those of each type. HTTP sends names that it does not know as headers.",
+                "Options of the source by name, such as branch, revision, endpoint, include, exclude or syncMode; "
+                "`dsload sources` lists them for each type. For HTTP, any other name is sent as a request header.",
                 {"type": "string", "maxLength": _LONGEST_OPTION},
             ),
         },
@@ -192,65 +165,71 @@ def _source() -> Schema:
 
 
 def _mount_options() -> Schema:
+    owner = f"that owns the loaded files and directories. Defaults to {DEFAULT_ID}."
     return _object(
-        "Where in the volume the data is put, and whose it is.",
+        "Directory, permissions and ownership of the data in the volume.",
         {
             "path": _text(
-                "The directory in the volume; / is its root.",
+                "Directory in the volume to load into, relative to its root. Must not contain '..'. Defaults to "
+                f"{DEFAULT_PATH}, the root itself. Immutable.",
                 _LONGEST_PATH,
                 rules=[IMMUTABLE, NOT_ABOVE],
-                pattern=_NO_NUL,
+                pattern=NO_NUL,
                 default=DEFAULT_PATH,
             ),
             "mode": _text(
-                "Of files and directories, in octal digits. Directories get x wherever they have r, if it has no x.",
+                "Permissions of files and directories, as three or four octal digits in a string. If it has no "
+                f"execute bit, directories get one for each read bit. Defaults to {DEFAULT_MODE}.",
                 4,
                 pattern=MODE,
                 default=DEFAULT_MODE,
             ),
-            "uid": _whole("The owner.", 0, _LARGEST_ID, format="int64", default=DEFAULT_ID),
-            "gid": _whole("The group.", 0, _LARGEST_ID, format="int64", default=DEFAULT_ID),
+            "uid": _whole(f"Numeric ID of the user {owner}", 0, _LARGEST_ID, format="int64", default=DEFAULT_ID),
+            "gid": _whole(f"Numeric ID of the group {owner}", 0, _LARGEST_ID, format="int64", default=DEFAULT_ID),
         },
-        default={},  # or a Dataset without mountOptions could be given another path later
+        default={},  # without it, a Dataset that has no mountOptions could get another path later
     )
 
 
 def _claim_template() -> Schema:
+    ignored = "Ignored; it is accepted because clients in Go write it."
     metadata = _object(
-        "Of the claim.",
+        "Metadata of the claim. Only name is used.",
         {
-            "name": _text("Of the claim; that of the Dataset where not given.", pattern=optional(SUBDOMAIN)),
-            "labels": _map("More labels.", label_value()),
-            "annotations": _map("More annotations.", {"type": "string", "maxLength": _LONGEST_OPTION}),
-            "creationTimestamp": _time("Without meaning: clients in Go write it."),
+            "name": _text("Name of the claim. Defaults to the name of the Dataset.", pattern=optional(SUBDOMAIN)),
+            "labels": _map("Ignored; the claim gets the labels of the Dataset.", label_value()),
+            "annotations": _map(
+                "Ignored; the claim gets the annotations of the Dataset.",
+                {"type": "string", "maxLength": _LONGEST_OPTION},
+            ),
+            "creationTimestamp": _time(ignored),
         },
     )
     return _object(
-        "The PersistentVolumeClaim to make. Where it is silent: ReadWriteMany, Filesystem, 100Ti. Not for REFERENCE.",
+        "PersistentVolumeClaim to create for the data. Defaults to access mode "
+        f"{DEFAULT_ACCESS_MODE}, volume mode {DEFAULT_VOLUME_MODE} and a size of {DEFAULT_SIZE}. "
+        "For REFERENCE only the name is used. Mutually exclusive with volumeClaimRef.",
         {
-            "apiVersion": _text("v1"),
-            "kind": _text("PersistentVolumeClaim"),
+            "apiVersion": _text("Version of the claim's schema: v1."),
+            "kind": _text("Kind of the claim: PersistentVolumeClaim."),
             "metadata": metadata,
             "spec": _claim_spec(),
-            "status": {
-                "type": "object",
-                "description": "Without meaning: clients in Go write it.",
-                "x-kubernetes-preserve-unknown-fields": True,
-            },
+            "status": {"type": "object", "description": ignored, "x-kubernetes-preserve-unknown-fields": True},
         },
     )
 
 
 def _claim_ref() -> Schema:
     return _object(
-        "A PersistentVolumeClaim that is there already, to use instead of a new one.",
+        "Existing PersistentVolumeClaim to use instead of a new one. Mutually exclusive with volumeClaimTemplate.",
         {
-            "name": _text("Of the claim, in the namespace of the Dataset.", pattern=SUBDOMAIN),
+            "name": _text("Name of the claim, in the Dataset's namespace.", pattern=SUBDOMAIN),
             "subPath": _text(
-                "The directory in it that is taken for the volume.",
+                "Directory in the claim to use as the root of the volume, as a relative path without '..'. "
+                "Defaults to the root of the claim.",
                 _LONGEST_PATH,
                 rules=[RELATIVE, NOT_ABOVE],
-                pattern=_NO_NUL,
+                pattern=NO_NUL,
             ),
         },
         required=["name"],
@@ -258,18 +237,19 @@ def _claim_ref() -> Schema:
 
 
 def one_claim() -> Rule:
-    """Clients in Go write an empty volumeClaimTemplate where there is none, so what counts is what it says."""
+    """The rule against both a reference and a template; the empty template that clients in Go write is no template."""
     template = "self.volumeClaimTemplate"
     metadata = [f"has({template}.metadata.{name})" for name in ("name", "labels", "annotations")]
     resources = f"{template}.spec.resources"
     spec = [f"has({template}.spec.{name})" for name in _claim_spec()["properties"] if name != "resources"]
     spec.append(f"has({resources}) && (has({resources}.requests) || has({resources}.limits))")
-    says = [
+    fields = [
         f"has({template}.metadata) && ({' || '.join(metadata)})",
         f"has({template}.spec) && ({' || '.join(spec)})",
     ]
     return Rule(
-        f"!has(self.volumeClaimRef) || !has({template}) || !({' || '.join(says)})", "it excludes volumeClaimTemplate"
+        f"!has(self.volumeClaimRef) || !has({template}) || !({' || '.join(fields)})",
+        "volumeClaimRef and volumeClaimTemplate are mutually exclusive",
     )
 
 
@@ -278,31 +258,40 @@ def one_claim() -> Rule:
 
 def _status() -> Schema:
     return _object(
-        "What there is.",
+        "Observed state of the Dataset.",
         {
-            "phase": {**_choice("How far it is.", PHASES), "default": PHASES[0]},
-            "conditions": _list("What has been made, and what failed.", _condition(), 32),
+            "phase": {
+                **_choice(
+                    "Summary of the state: PENDING until work on it starts, PROCESSING while a round is loading, READY "
+                    "if the data can be used, FAILED if it cannot. Defaults to PENDING.",
+                    PHASES,
+                ),
+                "default": PHASES[0],
+            },
+            "conditions": _list("Latest observations of the objects made for the Dataset.", _condition(), 32),
             "inProcessing": _boolean("Whether a round is being loaded."),
-            "inProcessingRound": _round("The round that is being loaded."),
-            "lastSucceedRound": _round("The last round that was loaded."),
-            "syncRoundStatuses": _list("The last 5 rounds.", _round_status(), 5),
-            "pvcName": _text("The claim that holds the data."),
-            "readOnly": _boolean("Whether the claim can only be read."),
-            "lastSyncTime": _time("When a round was last loaded."),
+            "inProcessingRound": _round("Number of the round that is being loaded."),
+            "lastSucceedRound": _round("Number of the last round that was loaded successfully."),
+            "syncRoundStatuses": _list("Status of the last 5 rounds.", _round_status(), 5),
+            "pvcName": _text("Name of the PersistentVolumeClaim that holds the data."),
+            "readOnly": _boolean("Whether pods can only read the claim. True for REFERENCE."),
+            "lastSyncTime": _time("Time at which a round was last loaded successfully."),
         },
     )
 
 
 def _condition() -> Schema:
     return _object(
-        "One thing that is so or not.",
+        "One aspect of the current state of the Dataset.",
         {
-            "type": _text("What it is about.", 316, minLength=1),
-            "status": _choice("Whether it is so.", ("True", "False", "Unknown")),
-            "reason": _text("Why, in one word.", 1024, minLength=1),
-            "message": _text("Why, for people.", 32_768),
-            "lastTransitionTime": _time("Since when."),
-            "observedGeneration": _whole("The generation of the Dataset that it was found for.", 0, format="int64"),
+            "type": _text("Aspect that the condition is about, in CamelCase.", 316, minLength=1),
+            "status": _choice("Status of the condition.", ("True", "False", "Unknown")),
+            "reason": _text("Reason for the last transition, as one word in CamelCase.", 1024, minLength=1),
+            "message": _text("Details of the last transition, for people to read.", 32_768),
+            "lastTransitionTime": _time("Time at which the status last changed."),
+            "observedGeneration": _whole(
+                "Generation of the Dataset (metadata.generation) that the condition was set for.", 0, format="int64"
+            ),
         },
         required=["type", "status", "reason", "message", "lastTransitionTime"],
     )
@@ -310,13 +299,13 @@ def _condition() -> Schema:
 
 def _round_status() -> Schema:
     return _object(
-        "One round of loading.",
+        "Status of one round of loading.",
         {
-            "round": _round("Which one."),
-            "jobName": _text("The Job that loads it."),
-            "startTime": _time("When it began."),
-            "endTime": _time("When it ended."),
-            "succeed": _boolean("Whether it was loaded."),
+            "round": _round("Number of the round."),
+            "jobName": _text("Name of the Job that loads the round."),
+            "startTime": _time("Time at which the Job started."),
+            "endTime": _time("Time at which the Job ended. Unset while it is running."),
+            "succeed": _boolean("Whether the round was loaded successfully."),
         },
     )
 
@@ -330,35 +319,62 @@ def _round(description: str) -> Schema:
 
 def _claim_spec() -> Schema:
     modes = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
-    reference = {name: _text(f"Its {name}.") for name in ("apiGroup", "kind", "name")}
-    other = {**{name: _text(f"Its {name}.") for name in reference}, "namespace": _text("Its namespace.")}
     return _object(
-        "As of a PersistentVolumeClaim.",
+        "Specification of the claim, with the fields of a PersistentVolumeClaim.",
         {
-            "accessModes": _list("How the volume may be mounted.", {"type": "string", "enum": list(modes)}, len(modes)),
-            "dataSource": _object("A snapshot or claim to fill it from.", reference, required=["kind", "name"]),
-            "dataSourceRef": _object("Any object to fill it from.", other, required=["kind", "name"]),
-            "resources": _object("Its size.", _amounts()),
-            "selector": _label_selector("The volumes that may be bound to it, by their labels."),
-            "storageClassName": _text("The StorageClass that makes the volume."),
-            "volumeAttributesClassName": _text("The VolumeAttributesClass that tunes the volume."),
-            "volumeMode": _choice("What the volume is mounted as.", ("Filesystem", "Block")),
-            "volumeName": _text("The PersistentVolume that it is bound to."),
+            "accessModes": _list(
+                f"Access modes of the volume. Defaults to {DEFAULT_ACCESS_MODE}.",
+                {"type": "string", "enum": list(modes)},
+                len(modes),
+            ),
+            "dataSource": _object(
+                "VolumeSnapshot or PersistentVolumeClaim to populate the volume from.",
+                _object_reference(),
+                required=["kind", "name"],
+            ),
+            "dataSourceRef": _object(
+                "Object to populate the volume from, of any kind that has a volume populator.",
+                _object_reference() | {"namespace": _text("Namespace of the object. Defaults to that of the claim.")},
+                required=["kind", "name"],
+            ),
+            "resources": _object(
+                f"Size of the volume, as the request storage. Defaults to {DEFAULT_SIZE}.", _amounts()
+            ),
+            "selector": _label_selector("Selects, by their labels, the volumes that the claim may be bound to."),
+            "storageClassName": _text("Name of the StorageClass. Defaults to the default class of the cluster."),
+            "volumeAttributesClassName": _text("Name of the VolumeAttributesClass of the volume."),
+            "volumeMode": _choice(f"Mode of the volume. Defaults to {DEFAULT_VOLUME_MODE}.", ("Filesystem", "Block")),
+            "volumeName": _text("Name of the PersistentVolume to bind the claim to."),
         },
     )
 
 
+def _object_reference() -> dict[str, Schema]:
+    return {
+        "apiGroup": _text("API group of the object. Unset for the core group."),
+        "kind": _text("Kind of the object."),
+        "name": _text("Name of the object."),
+    }
+
+
 def _resources(description: str) -> Schema:
-    name = {"name": _text("Of a claim in the pod."), "request": _text("Of its requests, the one that is taken.")}
-    claims = _list("Claims on devices that the container takes.", _object("One claim.", name, required=["name"]), _MOST)
+    claim = _object(
+        "Reference to one device claim.",
+        {
+            "name": _text("Name of an entry in the pod's resourceClaims."),
+            "request": _text("Name of one request in the claim. If unset, all of its devices are available."),
+        },
+        required=["name"],
+    )
+    claims = _list("Device claims of the pod that the container uses.", claim, _MOST)
     keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     return _object(description, {**_amounts(), "claims": claims | keyed})
 
 
 def _amounts() -> dict[str, Schema]:
     return {
-        "requests": _map("What is set aside.", _quantity()),
-        "limits": _map("What is not exceeded.", _quantity()),
+        "requests": _map("Minimum amounts, by resource name, as quantities such as 500m or 2Gi.", _quantity()),
+        "limits": _map("Maximum amounts, by resource name, as quantities such as 500m or 2Gi.", _quantity()),
     }
 
 
@@ -373,18 +389,25 @@ def _quantity() -> Schema:
 
 def _label_selector(description: str) -> Schema:
     expression = _object(
-        "One requirement.",
+        "Requirement on the label with one key.",
         {
-            "key": _text("The label's name.", 317, pattern=QUALIFIED_NAME),
-            "operator": _choice("What is asked of it.", ("In", "NotIn", "Exists", "DoesNotExist")),
-            "values": _list("Of the label; for In and NotIn.", label_value(), _MOST),
+            "key": _text("Key of the label that the requirement applies to.", 317, pattern=QUALIFIED_NAME),
+            "operator": _choice(
+                "Relation of the label to the values: In, NotIn, Exists or DoesNotExist.",
+                ("In", "NotIn", "Exists", "DoesNotExist"),
+            ),
+            "values": _list(
+                "Values of the label. Required for In and NotIn; must be empty for Exists and DoesNotExist.",
+                label_value(),
+                _MOST,
+            ),
         },
         required=["key", "operator"],
         rules=[NEEDS_VALUES, TAKES_NO_VALUES],
     )
     properties = {
-        "matchLabels": _map("Labels that have to be there, with their values.", label_value()),
-        "matchExpressions": _list("More requirements; all of them have to be met.", expression, _MOST),
+        "matchLabels": _map("Labels that must be present with exactly these values.", label_value()),
+        "matchExpressions": _list("Further requirements on labels. All of them must be met.", expression, _MOST),
     }
     return {**_object(description, properties), "x-kubernetes-map-type": "atomic"}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsload import registry
 from dsload.errors import UsageError
-from dsload.k8s import crd
+from dsload.k8s import crd, rules
 from dsload.k8s.dataset import Dataset, dataset_of
 from dsload.k8s.documents import map_at, read_documents
 from dsload.k8s.openapi import Problem, Schema, matches, show, violations
@@ -91,8 +91,8 @@ def _schema() -> Schema:
         "type": "object",
         "required": ["name"],
         "properties": {
-            "name": {"type": "string", "maxLength": 253, "pattern": crd.SUBDOMAIN},
-            "namespace": {"type": "string", "maxLength": 63, "pattern": crd.optional(crd.LABEL)},
+            "name": {"type": "string", "maxLength": 253, "pattern": rules.SUBDOMAIN},
+            "namespace": {"type": "string", "maxLength": 63, "pattern": rules.optional(rules.LABEL)},
             "uid": {"type": "string"},
             "labels": {"type": "object", "additionalProperties": crd.label_value()},
             "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -147,13 +147,13 @@ def _source(source: Mapping[Any, Any]) -> Iterator[Problem]:
     options = {key: value for key, value in given.items() if isinstance(key, str) and isinstance(value, str)}
     if not type or not uri:
         return
-    if uri != crd.MANUAL_URI if type == "MANUAL" else uri.startswith(crd.MANUAL_URI):
-        yield _breaks(path, uri, crd.MANUAL)
-    elif type in crd.FORMS:
-        if not matches(crd.FORMS[type][1], uri):
-            yield _breaks(path, uri, crd.has_form(type))
+    if uri != rules.MANUAL_URI if type == "MANUAL" else uri.startswith(rules.MANUAL_URI):
+        yield _breaks(path, uri, rules.MANUAL)
+    elif type in rules.FORMS:
+        if not matches(rules.FORMS[type][1], uri):
+            yield _breaks(path, uri, rules.has_form(type))
         elif type in ("PVC", "NFS") and _leads_out(uri):
-            yield _breaks(path, uri, crd.MOUNTED_NOT_ABOVE)
+            yield _breaks(path, uri, rules.MOUNTED_NOT_ABOVE)
     else:
         yield from _not_loadable(type, uri, options)
 
@@ -181,12 +181,12 @@ def _places(spec: Mapping[Any, Any]) -> Iterator[Problem]:
     """What is wrong with the claim and the directory for the data."""
     path, reference = _text_at(map_at(spec, "mountOptions"), "path"), map_at(spec, "volumeClaimRef")
     if _leads_out(path):
-        yield _breaks("spec.mountOptions.path", path, crd.NOT_ABOVE)
+        yield _breaks("spec.mountOptions.path", path, rules.NOT_ABOVE)
     sub_path = _text_at(reference, "subPath")
     if sub_path.startswith("/"):
-        yield _breaks("spec.volumeClaimRef.subPath", sub_path, crd.RELATIVE)
+        yield _breaks("spec.volumeClaimRef.subPath", sub_path, rules.RELATIVE)
     if _leads_out(sub_path):
-        yield _breaks("spec.volumeClaimRef.subPath", sub_path, crd.NOT_ABOVE)
+        yield _breaks("spec.volumeClaimRef.subPath", sub_path, rules.NOT_ABOVE)
     if reference and _sets_something(map_at(spec, "volumeClaimTemplate")):
         yield _breaks("spec.volumeClaimRef", reference.get("name"), crd.one_claim())
 
@@ -208,19 +208,19 @@ def _selector(path: str, selector: Mapping[Any, Any]) -> Iterator[Problem]:
         if isinstance(expression, dict):
             operator, values = expression.get("operator"), expression.get("values")
             if operator in ("In", "NotIn") and values in (None, []):
-                yield _breaks(f"{path}.matchExpressions[{number}]", operator, crd.NEEDS_VALUES)
+                yield _breaks(f"{path}.matchExpressions[{number}]", operator, rules.NEEDS_VALUES)
             if operator in ("Exists", "DoesNotExist") and values not in (None, []):
-                yield _breaks(f"{path}.matchExpressions[{number}]", operator, crd.TAKES_NO_VALUES)
+                yield _breaks(f"{path}.matchExpressions[{number}]", operator, rules.TAKES_NO_VALUES)
 
 
 def _label_names(path: str, labels: Mapping[Any, Any]) -> Iterator[Problem]:
     """What is wrong with the names of labels or annotations."""
     for key in labels:
-        if isinstance(key, str) and not (matches(crd.QUALIFIED_NAME, key) and len(key.rpartition("/")[0]) <= 253):
+        if isinstance(key, str) and not (matches(rules.QUALIFIED_NAME, key) and len(key.rpartition("/")[0]) <= 253):
             yield path, f"{show(key)} is not a qualified name: give [PREFIX/]NAME, with a NAME of at most 63 characters"
 
 
-def _breaks(path: str, value: Any, rule: crd.Rule) -> Problem:
+def _breaks(path: str, value: Any, rule: rules.Rule) -> Problem:
     return path, f"{show(value)}: {rule.message}"
 
 

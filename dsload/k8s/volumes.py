@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dsload.errors import UsageError
-from dsload.k8s.claims import SIZE, check_free, claim, claim_name, claim_spec, host, need_namespace
+from dsload.k8s.claims import check_free, claim, claim_name, claim_spec, host, need_namespace
 from dsload.k8s.cluster import Cluster, Manifest
+from dsload.k8s.crd import DEFAULT_SIZE
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.manifest_settings import NFS_VERSIONS
 from dsload.k8s.metadata import NAME_LIMIT, bounded, cluster_metadata, without_applied
@@ -40,7 +41,7 @@ def nfs(dataset: Dataset, version: str, cluster: Cluster) -> list[Manifest]:
     about = cluster_metadata(dataset, name)
     about["annotations"] = {"pv.kubernetes.io/provisioned-by": _NFS_DRIVER}
     spec = {
-        "capacity": {"storage": SIZE},
+        "capacity": {"storage": DEFAULT_SIZE},
         "accessModes": ["ReadWriteMany"],
         "persistentVolumeReclaimPolicy": "Retain",
         "storageClassName": _NFS_CLASS,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dsload.errors import UsageError
 from dsload.fetchers.conda.spec import GPU_TYPES
-from dsload.k8s import crd
+from dsload.k8s import crd, rules
 from dsload.k8s.parsing import parse_all
 
 ABSENT: Any = object()
@@ -204,8 +204,8 @@ def test_it_is_structural(path: str, node: dict[str, Any]) -> None:
         filled = defaulted(node["default"], node)
         assert list(jsonschema.Draft202012Validator(closed(node)).iter_errors(filled)) == []
         assert list(broken(filled, node)) == []
-    if path and path not in (".metadata",) and not path.endswith(("[]", "{}")):
-        assert node.get("description")
+    if path not in (".metadata",) and not path.endswith(("[]", "{}")):
+        assert re.fullmatch(r"[A-Z].{9,}\.", node["description"])  # sentences, as `kubectl explain` prints them
     for rule in node.get("x-kubernetes-validations", ()):
         assert rule.keys() == {"rule", "message"}
         assert rule["message"]
@@ -270,40 +270,40 @@ def test_rules_are_cheap() -> None:
 
 TYPED = {"type": "HTTP", "uri": "http://host/"}
 PAIRS: list[tuple[str, bool, Any, Any]] = [
-    (crd.IMMUTABLE.cel, True, "a", "a"),
-    (crd.IMMUTABLE.cel, False, "a", "b"),
-    (crd.GROWS_BY_ONE.cel, True, 2, 2),
-    (crd.GROWS_BY_ONE.cel, True, 3, 2),
-    (crd.GROWS_BY_ONE.cel, False, 4, 2),
-    (crd.GROWS_BY_ONE.cel, False, 1, 2),
-    *((crd.NOT_ABOVE.cel, True, path, ABSENT) for path in ("", "/", "/a/b", "a..b", "/..a/b..", "...", "/.../a")),
-    *((crd.NOT_ABOVE.cel, False, path, ABSENT) for path in ("..", "/..", "../a", "/a/../b", "a/..", "/a/../")),
-    (crd.RELATIVE.cel, True, "a/b", ABSENT),
-    (crd.RELATIVE.cel, True, "", ABSENT),
-    (crd.RELATIVE.cel, False, "/a", ABSENT),
-    (crd.MANUAL.cel, True, {"type": "MANUAL", "uri": "manual://"}, ABSENT),
-    (crd.MANUAL.cel, True, TYPED, ABSENT),
-    (crd.MANUAL.cel, False, {"type": "MANUAL", "uri": "http://host/"}, ABSENT),
-    (crd.MANUAL.cel, False, {"type": "MANUAL", "uri": "manual://x"}, ABSENT),
-    (crd.MANUAL.cel, False, {"type": "HTTP", "uri": "manual://"}, ABSENT),
-    (crd.MANUAL.cel, False, {"type": "PVC", "uri": "manual://claim"}, ABSENT),
-    (crd.MOUNTED_NOT_ABOVE.cel, True, {"type": "PVC", "uri": "pvc://claim/a..b"}, ABSENT),
-    (crd.MOUNTED_NOT_ABOVE.cel, True, {"type": "HTTP", "uri": "http://host/a/../b"}, ABSENT),
-    (crd.MOUNTED_NOT_ABOVE.cel, False, {"type": "PVC", "uri": "pvc://claim/.."}, ABSENT),
-    (crd.MOUNTED_NOT_ABOVE.cel, False, {"type": "NFS", "uri": "nfs://host/a/../b"}, ABSENT),
-    (crd.GPU.cel, True, {"type": "CONDA", "uri": "conda://a"}, ABSENT),
-    (crd.GPU.cel, True, {"type": "CONDA", "uri": "conda://a", "options": {"name": "a"}}, ABSENT),
-    *((crd.GPU.cel, True, {"type": "CONDA", "options": {"gpuType": gpu}}, ABSENT) for gpu in GPU_TYPES),
-    (crd.GPU.cel, True, {**TYPED, "options": {"gpuType": "a header"}}, ABSENT),
-    (crd.GPU.cel, False, {"type": "CONDA", "options": {"gpuType": "tpu"}}, ABSENT),
-    (crd.NEEDS_VALUES.cel, True, {"operator": "In", "values": ["a"]}, ABSENT),
-    (crd.NEEDS_VALUES.cel, True, {"operator": "Exists"}, ABSENT),
-    (crd.NEEDS_VALUES.cel, False, {"operator": "In"}, ABSENT),
-    (crd.NEEDS_VALUES.cel, False, {"operator": "NotIn", "values": []}, ABSENT),
-    (crd.TAKES_NO_VALUES.cel, True, {"operator": "Exists"}, ABSENT),
-    (crd.TAKES_NO_VALUES.cel, True, {"operator": "DoesNotExist", "values": []}, ABSENT),
-    (crd.TAKES_NO_VALUES.cel, True, {"operator": "NotIn", "values": ["a"]}, ABSENT),
-    (crd.TAKES_NO_VALUES.cel, False, {"operator": "Exists", "values": ["a"]}, ABSENT),
+    (rules.IMMUTABLE.cel, True, "a", "a"),
+    (rules.IMMUTABLE.cel, False, "a", "b"),
+    (rules.GROWS_BY_ONE.cel, True, 2, 2),
+    (rules.GROWS_BY_ONE.cel, True, 3, 2),
+    (rules.GROWS_BY_ONE.cel, False, 4, 2),
+    (rules.GROWS_BY_ONE.cel, False, 1, 2),
+    *((rules.NOT_ABOVE.cel, True, path, ABSENT) for path in ("", "/", "/a/b", "a..b", "/..a/b..", "...", "/.../a")),
+    *((rules.NOT_ABOVE.cel, False, path, ABSENT) for path in ("..", "/..", "../a", "/a/../b", "a/..", "/a/../")),
+    (rules.RELATIVE.cel, True, "a/b", ABSENT),
+    (rules.RELATIVE.cel, True, "", ABSENT),
+    (rules.RELATIVE.cel, False, "/a", ABSENT),
+    (rules.MANUAL.cel, True, {"type": "MANUAL", "uri": "manual://"}, ABSENT),
+    (rules.MANUAL.cel, True, TYPED, ABSENT),
+    (rules.MANUAL.cel, False, {"type": "MANUAL", "uri": "http://host/"}, ABSENT),
+    (rules.MANUAL.cel, False, {"type": "MANUAL", "uri": "manual://x"}, ABSENT),
+    (rules.MANUAL.cel, False, {"type": "HTTP", "uri": "manual://"}, ABSENT),
+    (rules.MANUAL.cel, False, {"type": "PVC", "uri": "manual://claim"}, ABSENT),
+    (rules.MOUNTED_NOT_ABOVE.cel, True, {"type": "PVC", "uri": "pvc://claim/a..b"}, ABSENT),
+    (rules.MOUNTED_NOT_ABOVE.cel, True, {"type": "HTTP", "uri": "http://host/a/../b"}, ABSENT),
+    (rules.MOUNTED_NOT_ABOVE.cel, False, {"type": "PVC", "uri": "pvc://claim/.."}, ABSENT),
+    (rules.MOUNTED_NOT_ABOVE.cel, False, {"type": "NFS", "uri": "nfs://host/a/../b"}, ABSENT),
+    (rules.GPU.cel, True, {"type": "CONDA", "uri": "conda://a"}, ABSENT),
+    (rules.GPU.cel, True, {"type": "CONDA", "uri": "conda://a", "options": {"name": "a"}}, ABSENT),
+    *((rules.GPU.cel, True, {"type": "CONDA", "options": {"gpuType": gpu}}, ABSENT) for gpu in GPU_TYPES),
+    (rules.GPU.cel, True, {**TYPED, "options": {"gpuType": "a header"}}, ABSENT),
+    (rules.GPU.cel, False, {"type": "CONDA", "options": {"gpuType": "tpu"}}, ABSENT),
+    (rules.NEEDS_VALUES.cel, True, {"operator": "In", "values": ["a"]}, ABSENT),
+    (rules.NEEDS_VALUES.cel, True, {"operator": "Exists"}, ABSENT),
+    (rules.NEEDS_VALUES.cel, False, {"operator": "In"}, ABSENT),
+    (rules.NEEDS_VALUES.cel, False, {"operator": "NotIn", "values": []}, ABSENT),
+    (rules.TAKES_NO_VALUES.cel, True, {"operator": "Exists"}, ABSENT),
+    (rules.TAKES_NO_VALUES.cel, True, {"operator": "DoesNotExist", "values": []}, ABSENT),
+    (rules.TAKES_NO_VALUES.cel, True, {"operator": "NotIn", "values": ["a"]}, ABSENT),
+    (rules.TAKES_NO_VALUES.cel, False, {"operator": "Exists", "values": ["a"]}, ABSENT),
     (crd.one_claim().cel, True, {"volumeClaimRef": {"name": "c"}}, ABSENT),
     (crd.one_claim().cel, True, {"volumeClaimTemplate": TEMPLATE}, ABSENT),
     (crd.one_claim().cel, True, {"volumeClaimRef": {"name": "c"}, "volumeClaimTemplate": {}}, ABSENT),
@@ -319,11 +319,11 @@ PAIRS: list[tuple[str, bool, Any, Any]] = [
             {"spec": {"resources": {"limits": {}}, "volumeName": "v"}},
         )
     ),
-    (crd.has_form("PVC").cel, True, {"type": "NFS", "uri": "nfs://host/"}, ABSENT),
-    (crd.has_form("NFS").cel, True, TYPED, ABSENT),
-    (crd.has_form("REFERENCE").cel, True, TYPED, ABSENT),
+    (rules.has_form("PVC").cel, True, {"type": "NFS", "uri": "nfs://host/"}, ABSENT),
+    (rules.has_form("NFS").cel, True, TYPED, ABSENT),
+    (rules.has_form("REFERENCE").cel, True, TYPED, ABSENT),
     *(
-        (crd.has_form(type).cel, taken, {"type": type, "uri": uri}, ABSENT)
+        (rules.has_form(type).cel, taken, {"type": type, "uri": uri}, ABSENT)
         for type, taken, uris in (
             ("PVC", True, "pvc://claim pvc://claim/ pvc://my.claim-1/a/b%20c"),
             ("PVC", False, "pvc:// pvc:///a pvc://Claim/a pvc://claim?a=b pvc://claim/a#b pvc://u@claim/a /claim/a"),
@@ -343,8 +343,8 @@ def test_a_rule(rule: str, taken: bool, value: Any, old: Any) -> None:
 
 
 def test_each_rule_takes_and_refuses() -> None:
-    rules = {rule["rule"] for _, node in nodes(SCHEMA) for rule in node.get("x-kubernetes-validations", ())}
-    assert {(rule, taken) for rule, taken, *_ in PAIRS} == {(rule, taken) for rule in rules for taken in (True, False)}
+    found = {rule["rule"] for _, node in nodes(SCHEMA) for rule in node.get("x-kubernetes-validations", ())}
+    assert {(rule, taken) for rule, taken, *_ in PAIRS} == {(rule, taken) for rule in found for taken in (True, False)}
 
 
 # Changes
@@ -438,29 +438,35 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"spec/mountOptions/gid": 2**32 - 1}, "spec.mountOptions.gid: 4294967295 is more than 4294967294"),
     ({"spec/mountOptions/uid": "1000"}, "spec.mountOptions.uid: '1000' is not a whole number"),
     ({"spec/mountOptions/uid": True}, "spec.mountOptions.uid: true is not a whole number"),
-    ({"spec/mountOptions/path": "/a/../b"}, "spec.mountOptions.path: '/a/../b': a part of it is '..'"),
+    ({"spec/mountOptions/path": "/a/../b"}, "spec.mountOptions.path: '/a/../b': the path must not contain '..'"),
     ({"spec/mountOptions/path": "a\0"}, r"spec.mountOptions.path: 'a\x00' does not match"),
     ({"spec/dataSyncRound": 0}, "spec.dataSyncRound: 0 is less than 1"),
     ({"spec/dataSyncRound": 1.5}, "spec.dataSyncRound: 1.5 is not a whole number"),
     ({"spec/share": "yes"}, "spec.share: 'yes' is not true or false"),
     ({"spec/secretRef": "My_Secret"}, "spec.secretRef: 'My_Secret' does not match"),
-    (source("MANUAL", "http://h/"), "spec.source.uri: 'http://h/': type MANUAL takes the URI manual://"),
-    (source("HTTP", "manual://"), "spec.source.uri: 'manual://': type MANUAL takes the URI manual://, and no other"),
-    (source("PVC", "pvc:///a"), "spec.source.uri: 'pvc:///a': type PVC takes pvc://CLAIM[/PATH]"),
-    (source("PVC", "pvc://claim/a/.."), "spec.source.uri: 'pvc://claim/a/..': a part of it is '..'"),
-    (source("NFS", "nfs://host"), "spec.source.uri: 'nfs://host': type NFS takes nfs://HOST/PATH"),
+    (source("MANUAL", "http://h/"), "spec.source.uri: 'http://h/': type MANUAL requires the URI manual://"),
+    (source("HTTP", "manual://"), "spec.source.uri: 'manual://': type MANUAL requires the URI manual://, and no other"),
+    (source("PVC", "pvc:///a"), "spec.source.uri: 'pvc:///a': type PVC requires a URI of the form pvc://CLAIM[/PATH]"),
+    (source("PVC", "pvc://claim/a/.."), "spec.source.uri: 'pvc://claim/a/..': the path must not contain '..'"),
+    (source("NFS", "nfs://host"), "spec.source.uri: 'nfs://host': type NFS requires a URI of the form nfs://HOST/PATH"),
     (
         source("REFERENCE", "dataset://a"),
-        "spec.source.uri: 'dataset://a': type REFERENCE takes dataset://NAMESPACE/NAME",
+        "spec.source.uri: 'dataset://a': type REFERENCE requires a URI of the form dataset://NAMESPACE/NAME",
     ),
     (source("CONDA", "conda://a", gpuType="tpu"), "spec.source.options.gpuType: 'tpu': 'tpu' is not one of"),
-    ({"spec/volumeClaimRef": {"name": "c", "subPath": "/a"}}, "spec.volumeClaimRef.subPath: '/a': it has to be rel"),
-    ({"spec/volumeClaimRef": {"name": "c", "subPath": "a/.."}}, "spec.volumeClaimRef.subPath: 'a/..': a part of it"),
+    (
+        {"spec/volumeClaimRef": {"name": "c", "subPath": "/a"}},
+        "spec.volumeClaimRef.subPath: '/a': the path must be",
+    ),
+    (
+        {"spec/volumeClaimRef": {"name": "c", "subPath": "a/.."}},
+        "spec.volumeClaimRef.subPath: 'a/..': the path must",
+    ),
     ({"spec/volumeClaimRef": {"subPath": "a"}}, "spec.volumeClaimRef.name: it is missing"),
     ({"spec/volumeClaimRef": {}}, "spec.volumeClaimRef.name: it is missing"),
     (
         {"spec/volumeClaimRef": {"name": "c"}, "spec/volumeClaimTemplate": TEMPLATE},
-        "spec.volumeClaimRef: 'c': it excludes volumeClaimTemplate",
+        "spec.volumeClaimRef: 'c': volumeClaimRef and volumeClaimTemplate are mutually exclusive",
     ),
     ({"spec/volumeClaimTemplate/spec/accessModes": ["RWX"]}, "volumeClaimTemplate.spec.accessModes[0]: 'RWX' is not"),
     ({"spec/resources/limits": {"memory": "1 GiB"}}, "spec.resources.limits.memory: '1 GiB' does not match"),
@@ -468,11 +474,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({f"{SELECTOR}/matchLabels": {"a": "b c"}}, "spec.shareToNamespaceSelector.matchLabels.a: 'b c' does not match"),
     ({f"{SELECTOR}/matchLabels": {"a": 1}}, "spec.shareToNamespaceSelector.matchLabels.a: 1 is not a string"),
     ({f"{SELECTOR}/matchExpressions": [{"key": "a", "operator": "Is"}]}, "matchExpressions[0].operator: 'Is' is not"),
-    ({f"{SELECTOR}/matchExpressions": [{"key": "a", "operator": "In"}]}, "matchExpressions[0]: 'In': the operators In"),
-    ({f"{SELECTOR}/matchExpressions": [EXPRESSION | {"operator": "Exists"}]}, "matchExpressions[0]: 'Exists': the op"),
+    ({f"{SELECTOR}/matchExpressions": [{"key": "a", "operator": "In"}]}, "matchExpressions[0]: 'In': operators In"),
+    ({f"{SELECTOR}/matchExpressions": [EXPRESSION | {"operator": "Exists"}]}, "matchExpressions[0]: 'Exists': oper"),
     ({f"{SELECTOR}/matchExpressions": [EXPRESSION] * 129}, "matchExpressions: it has 129 entries, more than 128"),
     ({f"{SELECTOR}/matchExpressions": [None]}, "spec.shareToNamespaceSelector.matchExpressions[0]: null is not a map"),
-    ({"spec/volumeClaimTemplate/spec/selector/matchExpressions": [{"key": "a", "operator": "In"}]}, "the operators In"),
+    ({"spec/volumeClaimTemplate/spec/selector/matchExpressions": [{"key": "a", "operator": "In"}]}, "operators In"),
     ({"status": {"phase": "DONE"}}, "status.phase: 'DONE' is not PENDING or PROCESSING or READY or FAILED"),
     ({"status": {"conditions": [{"type": "", "status": "True"}]}}, "conditions[0].type: '' has fewer than 1 char"),
 ]

@@ -304,9 +304,10 @@ spec: {source: {type: PVC, uri: "pvc://"}}
         "document 1: spec.source.options.syncMode: 'never': 'never' is neither sync nor copy",
         "document 1: spec.source.options.brunch: 'main': GIT does not know it (its options are: branch, commit, depth,"
         " exclude, include, keepGit, lfs, repoType, submodules, syncMode)",
-        "document 1: spec.mountOptions.path: '../x': a part of it is '..', which leads out of the volume",
+        "document 1: spec.mountOptions.path: '../x': the path must not contain '..', which would lead out of"
+        " the volume",
         "document 3: apiVersion: 'dataset.baizeai.io/v1beta1' is not dataset.baizeai.io/v1alpha1",
-        "document 3: spec.source.uri: 'pvc://': type PVC takes pvc://CLAIM[/PATH]",
+        "document 3: spec.source.uri: 'pvc://': type PVC requires a URI of the form pvc://CLAIM[/PATH]",
     ]
 
 
