@@ -21,7 +21,7 @@ from dsload.loading.run import Opened, Run, opened
 from dsload.loading.steps import marker_of, now, preflight, prepare
 from dsload.report import Bytes, Files, Report
 from dsload.secrets import logger
-from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Row
+from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Marker, Row
 from dsload.target.ownership import Ownership
 from dsload.target.volume import Volume, split_mount_path
 from dsload.transfer.checksum import of_file
@@ -97,7 +97,7 @@ def _standing(root: Path, path: str, header: Header, ownership: Ownership) -> Vo
 def _keep(tree: Volume, report: Report) -> Report:
     """Leave a tree as it is, but for its owner and mode."""
     inventory, stamped = Inventory(tree), False
-    summary = inventory.complete() or {}
+    marker = inventory.marker() or Marker()
     rows = list(inventory.rows())
     for row in rows:
         found = tree.look(row.path)
@@ -110,7 +110,7 @@ def _keep(tree: Volume, report: Report) -> Report:
     if stamped:
         tree.own_target()
         tree.sync()
-        inventory.mark(summary)
+        inventory.mark(marker)
     return replace(report, files=Files(len(rows), kept=len(rows)), bytes=Bytes(sum(row.size for row in rows)))
 
 
@@ -219,7 +219,7 @@ def _keep_parts(volume: Volume, inventory: Inventory, header: Header) -> None:
     for _ in volume.trees.own(PARTS):
         pass
     volume.sync()
-    inventory.finish(replace(header, finished=now()), {"revision": header.revision, "finished": now()})
+    inventory.finish(replace(header, finished=now()), Marker(header.source, header.revision, now()))
     volume.state.sweep(set())
 
 

@@ -135,8 +135,7 @@ class Opened:
 
     def finish(self, header: Header, report: Report, round: str = "") -> None:
         """Write the inventory and the marker: the load is complete, of shards in this round."""
-        marker = marker_of(report) | ({"round": round} if round else {})
-        self.inventory.finish(replace(header, finished=now()), marker)
+        self.inventory.finish(replace(header, finished=now()), replace(marker_of(report), round=round))
         self.volume.state.sweep(set())
 
 

@@ -23,7 +23,7 @@ from dsload.loading.sharing import (
 )
 from dsload.loading.steps import clear_way, filled, intact, preflight, prepare, said_already, take_away
 from dsload.report import Bytes, Files, Report
-from dsload.target.inventory import Inventory
+from dsload.target.inventory import Inventory, Marker
 from dsload.target.lease import Lease
 from dsload.transfer.client import Client
 
@@ -71,7 +71,7 @@ def _shared_plan(at: Opened, me: Shard, listing: Listing) -> SharedPlan | None:
     found = published(volume)
     if found and found.fits(me, run.source):
         return found
-    if me.round and (inventory.complete() or {}).get("round") == me.round:
+    if me.round and (inventory.marker() or Marker()).round == me.round:
         return None  # this round is over, and what has come to the source since is for the next
     refuse_shards(volume, but=me.lease)
     volume.own_target()
@@ -81,7 +81,7 @@ def _shared_plan(at: Opened, me: Shard, listing: Listing) -> SharedPlan | None:
     plan = at.plan(listing.entries, run.selects(listing), run.source.sync)
     if plan.nothing and not recovered and said_already(inventory, header):
         if me.round:
-            inventory.mark({**(inventory.complete() or {}), "round": me.round})
+            inventory.mark(replace(inventory.marker() or Marker(), round=me.round))
         volume.state.sweep(set())
         return None
     preflight(volume, plan)

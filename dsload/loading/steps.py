@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from dsload.errors import UnsafePathError
@@ -10,7 +10,7 @@ from dsload.listing import Checksum
 from dsload.loading.plan import Plan, check_free
 from dsload.report import Bytes, Files, Progress, Report
 from dsload.source import Source
-from dsload.target.inventory import Header, Inventory, Row
+from dsload.target.inventory import Header, Inventory, Marker, Row
 from dsload.target.volume import Volume
 from dsload.transfer.checksum import of_file
 from dsload.transfer.engine import Transfer
@@ -128,15 +128,9 @@ def filled(report: Report, plan: Plan, progress: Progress) -> Report:
     )
 
 
-def marker_of(report: Report) -> dict[str, object]:
+def marker_of(report: Report) -> Marker:
     """What the completion marker says."""
-    return {
-        "source": report.source,
-        "revision": report.revision,
-        "finished": now(),
-        "files": asdict(report.files),
-        "bytes": asdict(report.bytes),
-    }
+    return Marker(report.source, report.revision, now(), report.files, report.bytes)
 
 
 def now() -> str:

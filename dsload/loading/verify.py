@@ -77,7 +77,7 @@ def verify(path: str | Path, found: Callable[[Verdict], None] = lambda verdict: 
         if verdict.problem:
             wrong.append(verdict)
             found(verdict)
-    return Verification(str(path), inventory.complete() is not None, files, size, tuple(wrong))
+    return Verification(str(path), inventory.complete(), files, size, tuple(wrong))
 
 
 def _broken(inventory: Inventory) -> Iterator[Verdict]:

@@ -13,10 +13,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from threading import Lock
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
+from dsload.report import Bytes, Files
 from dsload.target.oserror import writing
 from dsload.target.state import JOURNALS, PARTS
 from dsload.target.volume import Volume
@@ -103,6 +104,52 @@ class Header:
     dsload: int = FORMAT
 
 
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What the completion marker says of the last load that ended.
+
+    Args:
+        source: the URI without secrets.
+        revision: of the source, if it has revisions.
+        finished: when, in ISO 8601.
+        files, bytes: how many, as in the report.
+        round: that its shards did, "" if it had none.
+    """
+
+    source: str = ""
+    revision: str | None = None
+    finished: str = ""
+    files: Files = field(default_factory=Files)
+    bytes: Bytes = field(default_factory=Bytes)
+    round: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read a marker, None if it is not one; what is not as dsload writes it counts as not said."""
+        try:
+            said = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(said, dict):
+            return None
+        source, revision, finished, round = (
+            value if isinstance(value := said.get(name), str) else ""
+            for name in ("source", "revision", "finished", "round")
+        )
+        files, size = _counts(Files, said.get("files")), _counts(Bytes, said.get("bytes"))
+        return cls(source, revision or None, finished, files, size, round)
+
+
+C = TypeVar("C", Files, Bytes)
+
+
+def _counts(kind: type[C], said: Any) -> C:
+    numbers = said.values() if isinstance(said, dict) else ()
+    known = {each.name for each in fields(kind)}
+    whole = all(isinstance(number, int) for number in numbers) and isinstance(said, dict) and said.keys() <= known
+    return kind(**said) if whole else kind()
+
+
 class Inventory:
     """The inventory of a target."""
 
@@ -124,12 +171,13 @@ class Inventory:
                 return Header(**fields)
         return None
 
-    def complete(self) -> dict[str, Any] | None:
-        """What the marker says, None if the last load did not end."""
-        with contextlib.suppress(ValueError):
-            found = json.loads(b"".join(self._volume.state.read(MARKER)))
-            return found if isinstance(found, dict) else None
-        return None
+    def marker(self) -> Marker | None:
+        """The completion marker, None if the last load did not end."""
+        return Marker.parse(b"".join(self._volume.state.read(MARKER)).decode(errors="replace"))
+
+    def complete(self) -> bool:
+        """Whether the last load ended."""
+        return self.marker() is not None
 
     def rows(self) -> Iterator[Row]:
         """The rows of the inventory, sorted by path; the journal is not in them before recover()."""
@@ -259,34 +307,34 @@ class Inventory:
             os.write(self._journal, line)
             self._appended += 1
 
-    def finish(self, header: Header, summary: dict[str, Any]) -> None:
+    def finish(self, header: Header, marker: Marker) -> None:
         """Write the sorted inventory, then the marker: the load is complete."""
         self._merge(header, lambda record: True)
         self.close()
-        self.mark(summary)
+        self.mark(marker)
 
-    def rewrite(self, header: Header, rows: Iterable[Row], summary: dict[str, Any]) -> None:
+    def rewrite(self, header: Header, rows: Iterable[Row], marker: Marker) -> None:
         """Write the inventory and marker of a tree that was made as a whole.
 
         Args:
             header: of its making.
             rows: sorted by path.
-            summary: for the marker.
+            marker: of its making.
         """
         with self._volume.state.replace(INVENTORY) as fd, os.fdopen(fd, "wb", closefd=False) as out:
             out.write(_encode(asdict(header)))
             out.writelines(row.line() for row in rows)
-        self.mark(summary)
+        self.mark(marker)
 
     def forget(self) -> None:
         """Delete the inventory and its marker, as what they describe is gone."""
         for name in (MARKER, INVENTORY):
             self._volume.state.remove(name)
 
-    def mark(self, summary: dict[str, Any]) -> None:
+    def mark(self, marker: Marker) -> None:
         """Write the marker."""
         with self._volume.state.replace(MARKER) as fd:
-            os.write(fd, json.dumps(summary, indent=1).encode() + b"\n")
+            os.write(fd, json.dumps(asdict(marker), indent=1).encode() + b"\n")
 
     def close(self) -> None:
         """Close the journal; it stays for the next run."""

@@ -14,7 +14,7 @@ import pytest
 
 from dsload import Ownership, Report, Source, Target, load
 from dsload.report import Files
-from dsload.target.inventory import Header, Inventory, Row
+from dsload.target.inventory import Header, Inventory, Marker, Row
 from dsload.target.volume import Volume
 from tests import killed, trees
 from tests.contract.inside import run
@@ -327,19 +327,19 @@ def test_many_rows_are_merged_in_runs(inventory: Inventory, tmp_path: Path) -> N
         inventory.append(Row(f"d{number % 100}/{number}", number, "sha256:bb", "v2", number))
     for number in range(1, count, 1000):
         inventory.gone(f"d{number % 100}/{number}")
-    inventory.finish(HEADER, {})
+    inventory.finish(HEADER, Marker())
     rows = list(inventory.rows())
     expected = sorted(f"d{number % 100}/{number}" for number in range(count) if number % 1000 != 1)
     assert [row.path for row in rows] == expected
     assert {row.version for row in rows if row.size % 1000 == 0} == {"v2"}
     assert {row.version for row in rows if row.size % 1000} == {"v1"}
-    assert inventory.complete() == {}
+    assert inventory.complete()
 
     inventory.begin(HEADER)
-    assert inventory.complete() is None
+    assert not inventory.complete()
     inventory.append(replace(rows[5], version="v3"))
     inventory.append(Row("a new one"))
-    inventory.finish(HEADER, {})
+    inventory.finish(HEADER, Marker())
     assert list(inventory.rows()) == [Row("a new one"), *rows[:5], replace(rows[5], version="v3"), *rows[6:]]
     assert os.listdir(state(tmp_path, "parts")) == []
 
@@ -349,7 +349,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     script = (
         "import os, pathlib, sys\n"
         "from dsload import Ownership\n"
-        "from dsload.target.inventory import Header, Inventory\n"
+        "from dsload.target.inventory import Header, Inventory, Marker\n"
         "from dsload.target.volume import Volume\n"
         "def peak(): return int(pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
         "root = pathlib.Path(sys.argv[1])\n"
@@ -361,7 +361,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         "with (root / 't/.dsload/parts/files.jsonl').open('w') as journal:\n"
         "    journal.writelines(row % (number * 7919 % 1000003, number) for number in range(150_000))\n"
         "before = peak()\n"
-        "inventory.finish(header, {})\n"
+        "inventory.finish(header, Marker())\n"
         "print(peak() - before)\n"
     )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
