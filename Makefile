@@ -1,15 +1,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= auto
+WORKERS ?= $(shell expr 2 \* $$(nproc))  # as many tests wait for a network or a clock
 SEED ?=  # of the order of the tests; at random unless it is given
 
-.PHONY: help demo test check bench image clean
+.PHONY: help demo test check budgets bench image clean
 
 help:
 	@echo "make demo    load a model from an embedded server, kill it half-way, resume, verify"
 	@echo "make test    the whole suite, in an order at random that it prints as a seed; SEED=N repeats one"
 	@echo "make check   ruff, mypy --strict, import-linter"
+	@echo "make budgets the numbers that keep the layout small; fails if one is exceeded"
 	@echo "make bench   speed and memory beside s5cmd, rclone, curl, aria2c, hf and modelscope"
 	@echo "make image   the container image, with podman, buildah or docker"
 
@@ -38,6 +39,9 @@ check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+budgets: $(VENV)/dev
+	@$(BIN)/python -m tests.budgets
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks

@@ -35,11 +35,13 @@ hypothesis.settings.register_profile("long", hypothesis.settings.get_profile("su
 hypothesis.settings.load_profile("suite")  # --hypothesis-profile=long overrides it
 
 
-def pytest_configure() -> None:
-    """No proxy, credentials or settings of the developer's own in any test."""
+def pytest_configure(config: pytest.Config) -> None:
+    """No proxy, credentials or settings of the developer's own in any test; and bytecode for the many processes."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith(OWN):
             del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(config.rootpath / ".pytest_cache/bytecode")
 
 
 @pytest.fixture
