@@ -947,7 +947,7 @@ def test_a_special_file_that_a_script_makes_is_refused(own: Site) -> None:
 
 def test_a_symlink_to_what_lies_beside_is_refused(own: Site) -> None:
     make_channel(folder_of(own), Package("beside", symlinks={"door": "../.env.newer"}))
-    fails(own, 5, "door", "out of what was built", needs="beside")
+    fails(own, 5, "door", "outside of what was built", needs="beside")
 
 
 def test_a_file_that_a_script_changes_has_its_own_checksum(small: Site, tmp_path: Path) -> None:

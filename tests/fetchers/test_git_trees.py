@@ -218,7 +218,7 @@ def test_a_submodule_without_gitmodules(server: GitServer, work: Repository, vol
         ("file:///etc", "its URL is a folder of this machine"),
         ("/etc", "it is no URL of a repository"),
         ("ext::sh -c id", "it is no URL of a repository"),
-        ("ssh://-oProxyCommand=id/x", "it does not name the host"),
+        ("ssh://-oProxyCommand=id/x", "it names no host"),
         ("-u", "it is no URL of a repository"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_load(hub: Hub, scheme: str, tmp_path: Path) -> None:
     text = inside("load", uri, "-o", f"endpoint={hub.url}", "-o", "weights=safetensors", "--mount-root", volume,
                   "--mount-path", "set")  # fmt: skip
     assert (
-        f"note     {len(spared)} files ({sum(spared)} B) were left out: the same weights in other formats" in text.out
+        f"note     {len(spared)} files were left out ({sum(spared)} B): the same weights in other formats" in text.out
     )
     everything = run(uri, volume, "-o", f"endpoint={hub.url}")
     assert everything.tree == tree
