@@ -1,1 +1,1 @@
-"""The companion: Dataset resources. It imports nothing of the engine."""
+"""The companion: Dataset resources, and the manifests made from them. It imports nothing of the engine."""

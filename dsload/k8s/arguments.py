@@ -1,4 +1,4 @@
-"""The arguments of the preload container: those that the original operator gives its data-loader."""
+"""The arguments of the preload container, as the original operator passes them to its data-loader."""
 
 import re
 
@@ -13,13 +13,13 @@ _ESCAPES = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t
 
 
 def loader_arguments(dataset: Dataset) -> list[str]:
-    """TYPE, URI, options and mount flags, such that the loader, started by Kubernetes, reads the Dataset's own again.
+    """TYPE, URI, options and mount flags, from which a loader that Kubernetes starts reads the Dataset's own values.
 
     Args:
-        dataset: of a type that is loaded.
+        dataset: a Dataset of a type that is loaded.
 
     Raises:
-        UsageError: an option that no command line can express.
+        UsageError: a command line cannot express an option.
     """
     uid = DEFAULT_ID if dataset.uid is None else dataset.uid
     gid = DEFAULT_ID if dataset.gid is None else dataset.gid
@@ -34,9 +34,9 @@ def loader_arguments(dataset: Dataset) -> list[str]:
         f"--mount-root={MOUNT_ROOT}",
     ]
     if any(char == "\0" or "\ud800" <= char <= "\udfff" for argument in arguments for char in argument):
-        why = "its URI, path or an option holds a character that no command line can, NUL or half of a pair"
+        why = "its URI, path or an option contains NUL or half a surrogate pair, which a command line cannot carry"
         raise UsageError("making the manifests of", dataset.where, why)
-    return [argument.replace("$", "$$") for argument in arguments]  # $(NAME) and $$ mean something to Kubernetes
+    return [argument.replace("$", "$$") for argument in arguments]  # Kubernetes expands $(NAME) and $$
 
 
 def go_quoted(text: str) -> str:
@@ -49,8 +49,8 @@ def _option(key: str, value: str, dataset: Dataset) -> str:
     for text in (quoted, plain) if re.search(r"\s", value) else (plain, quoted):
         if key and "=" not in key and parse_option(text) == (key, value):
             return text
-    why = f"spec.source.options.{key} cannot be given to the loader"
-    fix = "a key has no '=' and no space at its ends, a value in double quotes no escaped white space"
+    why = f"spec.source.options.{key} cannot be passed to the loader"
+    fix = "use a key without '=' or outer spaces, and no escaped white space in a value in double quotes"
     raise UsageError("making the manifests of", dataset.where, why, fix)
 
 

@@ -1,4 +1,4 @@
-"""The PersistentVolumeClaim of a Dataset: one that is made by its template, or one that is there."""
+"""The PersistentVolumeClaim of a Dataset: a new one made from its template, or an existing one."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _ZERO = re.compile(r"[0.]*[A-Za-z]*")
 
 
 def claim_name(dataset: Dataset) -> str:
-    """The claim that holds a Dataset. Raises UsageError where its URI should name one and does not."""
+    """The name of the claim that holds a Dataset. Raises UsageError if its URI should name a claim and does not."""
     if dataset.claim_ref:
         return str(dataset.claim_ref["name"])
     if dataset.type == "PVC":
@@ -27,7 +27,7 @@ def claim_name(dataset: Dataset) -> str:
 
 
 def claim(dataset: Dataset, spec: Mapping[str, Any], cluster: Cluster) -> Manifest:
-    """The claim that is made for a Dataset. Raises UsageError where there is one of that name which is not its own."""
+    """The claim made for a Dataset. Raises UsageError if a claim of that name exists and does not belong to it."""
     name = claim_name(dataset)
     check_free("PersistentVolumeClaim", dataset.namespace, name, dataset, cluster)
     about = metadata(dataset, name, annotated=True)
@@ -35,7 +35,7 @@ def claim(dataset: Dataset, spec: Mapping[str, Any], cluster: Cluster) -> Manife
 
 
 def claim_spec(dataset: Dataset) -> dict[str, Any]:
-    """What the template says, and ReadWriteMany, Filesystem and 100Ti where it says nothing."""
+    """The spec of the template, with the defaults for access mode, volume mode and size."""
     spec: dict[str, Any] = deepcopy(dict(dataset.claim_template.get("spec") or {}))
     spec["accessModes"] = spec.get("accessModes") or [DEFAULT_ACCESS_MODE]
     spec["volumeMode"] = spec.get("volumeMode") or DEFAULT_VOLUME_MODE
@@ -47,10 +47,10 @@ def claim_spec(dataset: Dataset) -> dict[str, Any]:
 
 
 def labelled_claim(dataset: Dataset, cluster: Cluster) -> Manifest:
-    """The claim that the URI of a PVC Dataset names, with the Dataset's label, without what only the cluster writes.
+    """The claim that the URI of a PVC Dataset names, with the Dataset's label and without fields that the cluster sets.
 
     Raises:
-        UsageError: it is not known, or has the label of another Dataset.
+        UsageError: the claim is not known, or has the label of another Dataset.
     """
     need_namespace(dataset, "for its claim")
     name, own = claim_name(dataset), own_label(dataset)
@@ -67,23 +67,25 @@ def labelled_claim(dataset: Dataset, cluster: Cluster) -> Manifest:
 
 
 def check_free(kind: str, namespace: str, name: str, dataset: Dataset, cluster: Cluster) -> None:
-    """Raises UsageError where the cluster is known to have an object of that name which is not of this Dataset."""
+    """Raise UsageError if the cluster has an object of that name that does not belong to this Dataset."""
     found = cluster.find(kind, namespace, name)
     if found and (found["metadata"].get("labels") or {}).get(DATASET_LABEL) != own_label(dataset)[DATASET_LABEL]:
-        why = f"{kind} {name} is there already, and is not of this Dataset"
+        why = f"{kind} {name} already exists and does not belong to this Dataset"
         raise UsageError("making the manifests of", dataset.where, why, "choose another name, or remove it")
 
 
 def host(dataset: Dataset, what: str) -> str:
-    """What stands in the host's place of a Dataset's URI. Raises UsageError where nothing does."""
+    """The host part of a Dataset's URI, which names a claim, server or namespace. Raises UsageError if it is empty."""
     name = urlsplit(dataset.uri).netloc
     if not name:
-        raise UsageError("making the manifests of", dataset.where, f"URI {public_uri(dataset.uri)!r} names no {what}")
+        raise UsageError(
+            "making the manifests of", dataset.where, f"URI {public_uri(dataset.uri)!r} does not name a {what}"
+        )
     return name
 
 
 def need_namespace(dataset: Dataset, reason: str) -> None:
-    """Raises UsageError where a Dataset says no namespace."""
+    """Raise UsageError if a Dataset has no namespace."""
     if not dataset.namespace:
         why = f"metadata.namespace is missing, and {dataset.type} needs it {reason}"
         raise UsageError("making the manifests of", dataset.where, why)

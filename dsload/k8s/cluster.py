@@ -1,4 +1,4 @@
-"""Objects of the cluster, as `kubectl get -o yaml` prints them, that a Dataset's manifests depend on."""
+"""Objects of the cluster that a Dataset's manifests depend on, as `kubectl get -o yaml` prints them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ _KUBECTL = {"Namespace": "namespace", "Dataset": "dataset", "PersistentVolumeCla
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What is known of the cluster; nothing, by default.
+    """The objects of the cluster that are known; none by default.
 
     Args:
-        objects: by kind, namespace ("" where the kind has none) and name.
+        objects: by kind, namespace ("" for kinds without one) and name.
     """
 
     objects: Mapping[tuple[str, str, str], Manifest] = field(default_factory=dict)
 
     @classmethod
     def of(cls, documents: Iterable[tuple[str, Any]]) -> "Cluster":
-        """Sort documents by what they are; the first one of the same object counts.
+        """Index documents by kind, namespace and name; of two documents of one object, the first counts.
 
         Args:
-            documents: where each stands, and its content, as `dataset.read_documents` gives them.
+            documents: the place and content of each, as `documents.read_documents` returns them.
         """
         objects: dict[tuple[str, str, str], Manifest] = {}
         for _, item in documents:
@@ -38,7 +38,7 @@ class Cluster:
         return cls(objects)
 
     def find(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """An object, None where it is not known."""
+        """An object; None if it is not known."""
         return self.objects.get((kind, namespace, name))
 
     def need(self, kind: str, namespace: str, name: str, where: str) -> Manifest:
@@ -46,14 +46,14 @@ class Cluster:
 
         Args:
             kind, namespace, name: of the object.
-            where: who needs it, for the message.
+            where: the Dataset that needs it, for the message.
 
         Raises:
-            UsageError: it is not known; the message has the command that prints it.
+            UsageError: the object is not known; the message gives the command that prints it.
         """
         if found := self.find(kind, namespace, name):
             return found
         in_namespace = f" -n {namespace}" if namespace else ""
-        why = f"it takes {kind} {namespace + '/' if namespace else ''}{name}, which is in no --context file"
-        fix = f"give --context a file with what `kubectl get -o yaml {_KUBECTL[kind]} {name}{in_namespace}` prints"
+        why = f"it needs {kind} {namespace + '/' if namespace else ''}{name}, which is not in any --context file"
+        fix = f"give --context a file with the output of `kubectl get -o yaml {_KUBECTL[kind]} {name}{in_namespace}`"
         raise UsageError("making the manifests of", where, why, fix)

@@ -1,4 +1,4 @@
-"""What a CONDA Dataset has beyond others: its files in a ConfigMap, a place for its prefix, a GPU for its build."""
+"""What only a CONDA Dataset needs: its files in a ConfigMap, a directory for its prefix, a GPU for its build."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -23,7 +23,7 @@ _GPU = "gpuType"
 
 
 def files(dataset: Dataset) -> dict[str, str]:
-    """The files of the ConfigMap by name, from the options that hold their text; none of another type."""
+    """The files of the ConfigMap by name, from the options that hold their text; {} for another type."""
     if dataset.type != TYPE:
         return {}
     texts = {name: [dataset.options.get(option, "") for option in options] for name, options in _FILES.items()}
@@ -32,7 +32,7 @@ def files(dataset: Dataset) -> dict[str, str]:
 
 
 def passed_options(dataset: Dataset) -> dict[str, str]:
-    """The options that the loader gets as arguments: not those that became a ConfigMap or a resource."""
+    """The options that the loader gets as arguments: all except those that became a ConfigMap or a resource."""
     if dataset.type != TYPE:
         return dict(dataset.options)
     mounted = files(dataset)
@@ -48,26 +48,26 @@ def config_map_name(dataset: Dataset) -> str:
 
 
 def config_map(dataset: Dataset) -> Manifest | None:
-    """The ConfigMap with the files, None where there are none."""
+    """The ConfigMap with the files; None without files."""
     data = files(dataset)
     about = metadata(dataset, config_map_name(dataset))
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data} if data else None
 
 
 def prefix_directory(dataset: Dataset) -> str:
-    """The directory beside the volume that the build needs to write to, "" for another type.
+    """The directory outside the volume that the build writes to; "" for another type.
 
     Args:
-        dataset: whose option condaPrefixDir, or its URI's, may name another than the default.
+        dataset: the Dataset; its option condaPrefixDir, or its URI, may name a directory different from the default.
 
     Raises:
-        UsageError: it is not one that the loader takes, or the root, on which nothing can be mounted.
+        UsageError: the loader does not accept the directory, or it is the root, on which nothing can be mounted.
     """
     if dataset.type != TYPE:
         return ""
     path = cast(CondaConfig, _source(dataset).config).prefix_dir
     if not path.strip("/"):
-        why = f"spec.source.options.condaPrefixDir is {path!r}, where nothing can be mounted"
+        why = f"spec.source.options.condaPrefixDir is {path!r}, and nothing can be mounted there"
         raise UsageError("making the manifests of", dataset.where, why, "name a directory below /")
     return path
 
@@ -80,17 +80,17 @@ def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
     """ResourceRequirements with the GPU that the option gpuType asks for.
 
     Args:
-        dataset: whose option it is.
-        resources: those without it.
+        dataset: the Dataset with the option.
+        resources: the ResourceRequirements without the GPU.
 
     Raises:
-        UsageError: an unknown gpuType.
+        UsageError: gpuType is unknown.
     """
     found = dict(resources)
     kind = _source(dataset).options.get(_GPU, "") if dataset.type == TYPE else ""
     if not kind:
         return found
     requests, limits = found.get("requests") or {}, found.get("limits") or {}
-    # Kubernetes takes an extended resource only with a request that equals its limit.
+    # Kubernetes accepts an extended resource only if its request equals its limit.
     asked = {name: limits.get(name, requests.get(name, count)) for name, count in GPU_TYPES[kind].items()}
     return {**found, "requests": {**requests, **asked}, "limits": {**limits, **asked}}

@@ -237,7 +237,7 @@ def _claim_ref() -> Schema:
 
 
 def one_claim() -> Rule:
-    """The rule against both a reference and a template; the empty template that clients in Go write is no template."""
+    """The rule against a reference beside a template; the empty template that clients in Go write does not count."""
     template = "self.volumeClaimTemplate"
     metadata = [f"has({template}.metadata.{name})" for name in ("name", "labels", "annotations")]
     resources = f"{template}.spec.resources"

@@ -17,23 +17,23 @@ from dsload.secrets import DEFAULT_DIRECTORY
 from dsload.source import MOST_SHARDS, Source
 
 _RETRIES = 4
-_NO_RETRY = [row.code for row in exit_table() if row.retry == "no"]  # the exit codes of every further try
+_NO_RETRY = [row.code for row in exit_table() if row.retry == "no"]  # exit codes that a further try would repeat
 
 
 def job(dataset: Dataset, settings: ManifestSettings, claim: str) -> Manifest:
-    """The Job of a Dataset's round.
+    """The Job that loads the current round of a Dataset.
 
     Args:
-        dataset: of a type that is loaded.
-        settings: image, job_spec, round and shards of it.
+        dataset: a Dataset of a type that is loaded.
+        settings: of these, image, job_spec, round and shards.
         claim: the name of the claim to fill.
 
     Raises:
-        UsageError: an option that no command line can express or that the Job cannot mount, shards of what one process
-            loads, or a job_spec that asks for what the Job cannot be.
+        UsageError: a command line cannot express an option, the Job cannot mount one, only one pod can load the source,
+            or job_spec contradicts the Job.
     """
     shards = shard_count(dataset, settings)
-    # The pods of an Indexed Job have host names of its name and their index.
+    # The host names of an Indexed Job's pods are its name and their index.
     limit = JOB_LIMIT - len(f"-{shards - 1}") if shards > 1 else JOB_LIMIT
     name = bounded(f"dataset-{dataset.name}-round-{settings.round or dataset.round}", limit, dots=shards == 1)
     spec = merged(_policy(dataset), settings.job_spec)
@@ -55,14 +55,14 @@ def job(dataset: Dataset, settings: ManifestSettings, claim: str) -> Manifest:
 
 
 def shard_count(dataset: Dataset, settings: ManifestSettings) -> int:
-    """How many pods share a load. Raises UsageError where that is no number, or the load is one for a single pod."""
+    """How many pods share a load. Raises UsageError for a bad annotation, or several pods for a load that needs one."""
     text = str(settings.shards or dataset.annotations.get(SHARDS_ANNOTATION, 1))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SHARDS):
-        why = f"annotation {SHARDS_ANNOTATION} is {text!r}, no number from 1 to {MOST_SHARDS}"
+        why = f"annotation {SHARDS_ANNOTATION} is {text!r}, not a number from 1 to {MOST_SHARDS}"
         raise UsageError("making the manifests of", dataset.where, why)
     if int(text) > 1 and (whole := _source(dataset).undivided):
-        why = f"{whole} is loaded by one pod, not by {text} shards"
-        raise UsageError("making the manifests of", dataset.where, why, "leave the shards out")
+        why = f"{whole} is loaded by one pod and cannot be split into {text} shards"
+        raise UsageError("making the manifests of", dataset.where, why, "use 1 shard")
     return int(text)
 
 
@@ -71,7 +71,7 @@ def _source(dataset: Dataset) -> Source:
 
 
 def _policy(dataset: Dataset) -> dict[str, Any]:
-    """What a Job is where no job_spec says otherwise."""
+    """The spec of a Job, before job_spec is merged into it."""
     return {
         "backoffLimit": _RETRIES,
         "podFailurePolicy": {
@@ -84,7 +84,7 @@ def _policy(dataset: Dataset) -> dict[str, Any]:
             ]
         },
         "template": {
-            # The Dataset's own labels stay off the pods: a Service may select by them.
+            # The pods do not get the Dataset's own labels, since a Service may select by them.
             "metadata": {"labels": own_label(dataset)},
             "spec": {
                 "restartPolicy": "Never",
@@ -95,7 +95,7 @@ def _policy(dataset: Dataset) -> dict[str, Any]:
                         "name": LOADER,
                         "image": DEFAULT_IMAGE,
                         "securityContext": _security(),
-                        # a loader that is killed leaves no report
+                        # a loader that is killed writes no report
                         "terminationMessagePolicy": "FallbackToLogsOnError",
                     }
                 ],
@@ -107,13 +107,13 @@ def _policy(dataset: Dataset) -> dict[str, Any]:
 def _check(spec: Mapping[str, Any]) -> None:
     policy = spec["template"]["spec"].get("restartPolicy")
     if policy != "Never" and "podFailurePolicy" in spec:
-        why = f"restartPolicy is {policy}, and podFailurePolicy needs Never"
-        raise UsageError("reading", "the job_spec", why, "leave it out, or write podFailurePolicy: null")
+        why = f"restartPolicy is {policy}, but podFailurePolicy requires Never"
+        raise UsageError("reading", "the job_spec", why, "remove restartPolicy, or set podFailurePolicy: null")
 
 
 def _security() -> dict[str, Any]:
     return {
-        "runAsUser": 0,  # files are given away
+        "runAsUser": 0,  # to chown files to other users
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]},
@@ -131,7 +131,7 @@ def _with_variables(given: list[dict[str, Any]], shards: int) -> list[dict[str, 
 
 
 def _mount(dataset: Dataset, claim: str, pod: dict[str, Any], loader: dict[str, Any]) -> None:
-    """Add the Dataset's volumes to those that the job_spec has."""
+    """Add the Dataset's volumes to those of job_spec."""
     volumes, mounts = list(pod.get("volumes") or []), list(loader.get("volumeMounts") or [])
 
     def add(name: str, path: str, source: dict[str, Any], **more: Any) -> None:

@@ -1,4 +1,4 @@
-"""Dataset resources to the Kubernetes objects that hold and load them."""
+"""From Dataset resources to the Kubernetes objects that hold and load them."""
 
 from collections.abc import Iterable
 
@@ -15,18 +15,18 @@ MOUNTED = frozenset({"PVC", "NFS", "REFERENCE", "MANUAL"})
 
 
 def manifests(dataset: Dataset, settings: ManifestSettings, cluster: Cluster) -> list[Manifest]:
-    """All objects of a Dataset, in an order that `kubectl apply` takes.
+    """All objects of a Dataset, in an order in which `kubectl apply` can create them.
 
-    They belong to the Dataset where its uid is known, but for a PersistentVolume: Kubernetes lets nothing that is in a
-    namespace own what is in none.
+    The Dataset owns them if its uid is known, except a PersistentVolume: Kubernetes does not let an object in a
+    namespace own an object outside of namespaces.
 
     Args:
-        dataset: whom they are for.
+        dataset: the Dataset that the objects are for.
         settings: how they are made.
         cluster: objects of the cluster that they depend on.
 
     Raises:
-        UsageError: they cannot be made, or that depends on an object which is not in the context.
+        UsageError: they cannot be made, or depend on an object that is not known.
     """
     made = volumes_and_claim(dataset, settings.nfs_version, cluster)
     if dataset.type in MOUNTED:
@@ -37,15 +37,15 @@ def manifests(dataset: Dataset, settings: ManifestSettings, cluster: Cluster) ->
 
 
 def volumes_and_claim(dataset: Dataset, nfs_version: str, cluster: Cluster) -> list[Manifest]:
-    """The PersistentVolume, where one is made, and the claim of a Dataset; neither where it has a volumeClaimRef.
+    """The claim of a Dataset and, for NFS and REFERENCE, its PersistentVolume; neither if it has a volumeClaimRef.
 
     Args:
-        dataset: whom they are for.
-        nfs_version: the mount option nfsvers.
+        dataset: the Dataset that the objects are for.
+        nfs_version: value of the mount option nfsvers.
         cluster: the objects that REFERENCE and PVC build on.
 
     Raises:
-        UsageError: an object is missing, another Dataset's, or not shared.
+        UsageError: an object is missing, belongs to another Dataset, or is not shared.
     """
     source = referenced(dataset, cluster) if dataset.type == "REFERENCE" else None
     if dataset.claim_ref:
@@ -60,7 +60,7 @@ def volumes_and_claim(dataset: Dataset, nfs_version: str, cluster: Cluster) -> l
 
 
 def all_manifests(datasets: Iterable[Dataset], settings: ManifestSettings, cluster: Cluster) -> list[Manifest]:
-    """All objects of several Datasets; as `manifests`. Raises UsageError also where two make the same object."""
+    """All objects of several Datasets, as by `manifests`. Raises UsageError also if two Datasets make the same one."""
     makers: dict[tuple[str, str, str], str] = {}
     made: list[Manifest] = []
     for dataset in datasets:
@@ -68,7 +68,7 @@ def all_manifests(datasets: Iterable[Dataset], settings: ManifestSettings, clust
             about = manifest["metadata"]
             key = (manifest["kind"], about.get("namespace", ""), about["name"])
             if key in makers:
-                why = f"{key[0]} {about['name']} is made for {makers[key]} already"
+                why = f"{key[0]} {about['name']} is already made for {makers[key]}"
                 raise UsageError("making the manifests of", dataset.where, why, "give one of them another name")
             makers[key] = dataset.where
             made.append(manifest)

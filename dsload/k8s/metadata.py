@@ -1,4 +1,4 @@
-"""Names, labels and owners of what is made for a Dataset, within Kubernetes' limits."""
+"""Names, labels and owners of the objects made for a Dataset, within Kubernetes' limits."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -13,15 +13,15 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def bounded(name: str, limit: int, dots: bool = True) -> str:
-    """A name within a limit.
+    """Fit a name into a limit.
 
     Args:
         name: the name in full.
-        limit: characters that it may have.
-        dots: whether it may have dots; a name that serves as host name may not.
+        limit: the most characters that it may have.
+        dots: whether it may have dots; a name that becomes a host name may not.
 
     Returns:
-        The name itself where it fits, else its start and a short hash of the whole.
+        The name itself if it fits, otherwise its start and a short hash of the whole.
     """
     allowed = name if dots else name.replace(".", "-")
     if allowed == name and len(name) <= limit:
@@ -31,17 +31,17 @@ def bounded(name: str, limit: int, dots: bool = True) -> str:
 
 
 def own_label(dataset: Dataset) -> dict[str, str]:
-    """The label that says which Dataset an object is of."""
+    """The label with the name of the Dataset that an object belongs to."""
     return {DATASET_LABEL: bounded(dataset.name, LABEL_LIMIT)}
 
 
 def metadata(dataset: Dataset, name: str, annotated: bool = False) -> dict[str, Any]:
-    """The metadata of a namespaced object: the Dataset's labels, and the Dataset as owner where its uid is known.
+    """The metadata of a namespaced object: the Dataset's labels, and the Dataset as its owner if its uid is known.
 
     Args:
-        dataset: whom the object is made for.
-        name: of the object.
-        annotated: whether it takes over the Dataset's annotations, as the original's claims and Jobs do.
+        dataset: the Dataset that the object is made for.
+        name: the name of the object.
+        annotated: whether it gets the Dataset's annotations, as the original's claims and Jobs do.
     """
     found: dict[str, Any] = {"name": name}
     if dataset.namespace:
@@ -55,20 +55,20 @@ def metadata(dataset: Dataset, name: str, annotated: bool = False) -> dict[str, 
 
 
 def cluster_metadata(dataset: Dataset, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The metadata of an object without namespace.
+    """The metadata of a cluster-scoped object.
 
-    It has no owner: Kubernetes' garbage collector takes an owner in a namespace for missing there, and would delete it.
+    It has no owner: Kubernetes' garbage collector would not find an owner in a namespace, and delete the object.
 
     Args:
-        dataset: whom the object is made for.
-        name: of the object.
-        labels: more of them, below the Dataset's own.
+        dataset: the Dataset that the object is made for.
+        name: the name of the object.
+        labels: further labels; those of the Dataset win.
     """
     return {"name": name, "labels": {**(labels or {}), **_labels(dataset)}}
 
 
 def without_applied(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Annotations but for kubectl's record of what was applied, which is of one object only."""
+    """Annotations without kubectl's record of what was applied, which describes one object only."""
     return {key: value for key, value in annotations.items() if key != _APPLIED}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-# What kubectl's YAML may take for a number or a truth value and PyYAML does not, such as 1e3, 0o17 and y.
+# Text that kubectl's YAML may read as a number or a boolean and PyYAML does not, such as 1e3, 0o17 and y
 _AMBIGUOUS = re.compile(r"[-+]?\.?[0-9][0-9a-fox_.:+-]*|y|n", re.IGNORECASE)
 
 
@@ -18,7 +18,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     lines = text.split("\n")
-    if not all(map(str.isprintable, lines)):  # among them are line ends to one version of YAML that another has not
+    if not all(map(str.isprintable, lines)):  # some of these end a line in one version of YAML and not in another
         style = '"'
     elif len(lines) > 1:
         style = "|"
@@ -31,7 +31,7 @@ _Dumper.add_representer(str, _text)
 
 
 def to_yaml(objects: Sequence[Any]) -> str:
-    """Objects as YAML documents: block style, keys in their order, long lines as they are, no aliases."""
+    """Objects as YAML documents: block style, keys in their order, long lines not folded, no aliases."""
     documents = [
         yaml.dump(item, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf")) for item in objects
     ]
@@ -39,5 +39,5 @@ def to_yaml(objects: Sequence[Any]) -> str:
 
 
 def to_json(objects: Sequence[Any]) -> str:
-    """Objects as a List in JSON."""
+    """Objects as one List in JSON."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Who may use a Dataset by reference: share, and label selectors as Kubernetes matches them."""
+"""Who may reference a Dataset: the field share, and label selectors, matched as Kubernetes does."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from dsload.k8s.dataset import Dataset
 
 
 def check_shared(source: Dataset, referrer: Dataset, cluster: Cluster) -> None:
-    """Check that a Dataset lets another one reference it; the same namespace is no exception.
+    """Check that a Dataset lets another one reference it; this applies within one namespace too.
 
     Args:
         source: the Dataset that is referenced.
         referrer: the Dataset of type REFERENCE.
-        cluster: has the referrer's Namespace, where the source has a selector.
+        cluster: has the referrer's Namespace, if the source has a selector.
 
     Raises:
-        UsageError: it does not, or that cannot be decided.
+        UsageError: it does not, or the Namespace is not known.
     """
     name = f"{source.namespace}/{source.name}"
     if not source.share:
@@ -34,15 +34,15 @@ def check_shared(source: Dataset, referrer: Dataset, cluster: Cluster) -> None:
 
 
 def mismatch(selector: Mapping[str, Any], labels: Mapping[str, str], where: str) -> str:
-    """Why labels do not match a LabelSelector; "" where they do, and for an empty selector.
+    """Why labels do not match a LabelSelector; "" if they do. An empty selector matches all labels.
 
     Args:
         selector: matchLabels and matchExpressions; all of them must match.
-        labels: what is to match.
-        where: whose selector it is, for messages.
+        labels: the labels to match.
+        where: the Dataset with the selector, for messages.
 
     Raises:
-        UsageError: Kubernetes would refuse the selector.
+        UsageError: Kubernetes would reject the selector.
     """
     for key, value in (selector.get("matchLabels") or {}).items():
         if labels.get(key) != value:
@@ -50,7 +50,8 @@ def mismatch(selector: Mapping[str, Any], labels: Mapping[str, str], where: str)
     for expression in selector.get("matchExpressions") or ():
         if not _matches(expression, labels, where):
             key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
-            return f"its label {key} is {_shown(labels, key)}, {' '.join((operator, *map(repr, values)))} is asked for"
+            wanted = " ".join((operator, ", ".join(map(repr, values)))).rstrip()
+            return f"its label {key} is {_shown(labels, key)}, but the selector requires {wanted}"
     return ""
 
 
@@ -59,7 +60,7 @@ def _matches(expression: Mapping[str, Any], labels: Mapping[str, str], where: st
     values: Sequence[str] = expression.get("values") or ()
     problem = ""
     if not key or operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-        problem = f"{operator!r} of key {key!r} is none of In, NotIn, Exists, DoesNotExist"
+        problem = f"{operator!r} of key {key!r} is not In, NotIn, Exists or DoesNotExist"
     elif bool(values) != (operator in ("In", "NotIn")):
         problem = f"{operator} of key {key!r} takes {'no values' if values else 'at least one value'}"
     if problem:

@@ -1,4 +1,4 @@
-"""PersistentVolumes: an NFS export as one, and the one of a referenced Dataset once more for another namespace."""
+"""PersistentVolumes: one for an NFS export, and a copy of a referenced Dataset's for another namespace."""
 
 import re
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ _OF_ITS_BINDING = re.compile(r"pv\.kubernetes\.io/bound-")
 
 
 def nfs(dataset: Dataset, version: str, cluster: Cluster) -> list[Manifest]:
-    """The volume of an NFS export, and the claim that is bound to it.
+    """The volume of an NFS export, and the claim bound to it.
 
     Args:
-        dataset: of type NFS.
-        version: the mount option nfsvers.
-        cluster: what is there of their names must be of the same Dataset.
+        dataset: a Dataset of type NFS.
+        version: value of the mount option nfsvers, one of NFS_VERSIONS.
+        cluster: an existing object of the same name must belong to the same Dataset.
 
     Raises:
-        UsageError: an unknown version, no server or namespace, or a name that is taken.
+        UsageError: the version is unknown, the server or namespace is missing, or a name is taken.
     """
     if version not in NFS_VERSIONS:
-        why = f"NFS version {version!r} is none of {', '.join(NFS_VERSIONS)}"
+        why = f"NFS version {version!r} is not one of {', '.join(NFS_VERSIONS)}"
         raise UsageError("making the manifests of", dataset.where, why)
     need_namespace(dataset, "for the name of its volume")
     name = bounded(f"dataset-{dataset.namespace}-pvc-{claim_name(dataset)}", NAME_LIMIT)
@@ -53,11 +53,11 @@ def nfs(dataset: Dataset, version: str, cluster: Cluster) -> list[Manifest]:
 
 
 def referenced(dataset: Dataset, cluster: Cluster) -> Dataset:
-    """The Dataset that a REFERENCE names. Raises UsageError where it is not known, or not shared with this one."""
-    need_namespace(dataset, "to tell whether the other Dataset is shared with it")
+    """The Dataset that a REFERENCE names. Raises UsageError if it is not known, or not shared with this one."""
+    need_namespace(dataset, "to check whether the other Dataset is shared with it")
     namespace, name = host(dataset, "namespace"), urlsplit(dataset.uri).path.strip("/")
     if not name:
-        why = f"URI {public_uri(dataset.uri)!r} names no Dataset"
+        why = f"URI {public_uri(dataset.uri)!r} does not name a Dataset"
         raise UsageError("making the manifests of", dataset.where, why, "write dataset://NAMESPACE/NAME")
     found = cluster.need("Dataset", namespace, name, dataset.where)
     (source,) = parse_all([(f"Dataset {namespace}/{name}", found)])
@@ -66,22 +66,22 @@ def referenced(dataset: Dataset, cluster: Cluster) -> Dataset:
 
 
 def reference(dataset: Dataset, source: Dataset, cluster: Cluster) -> list[Manifest]:
-    """A copy of the referenced Dataset's volume, and a read-only claim that is bound to it.
+    """A copy of the referenced Dataset's volume, and a read-only claim bound to it.
 
     Args:
-        dataset: of type REFERENCE.
+        dataset: a Dataset of type REFERENCE.
         source: the Dataset that it references.
-        cluster: has that one's claim and volume.
+        cluster: has the source's claim and volume.
 
     Raises:
-        UsageError: claim or volume are not known, or the claim is not bound.
+        UsageError: the claim or its volume is not known, or the claim is not bound.
     """
     source_claim = source.pvc_name or claim_name(source)
     found = cluster.need("PersistentVolumeClaim", source.namespace, source_claim, dataset.where)
     volume_name = found["spec"].get("volumeName")
     if not volume_name:
         why = f"PersistentVolumeClaim {source.namespace}/{source_claim} is not bound to a volume yet"
-        raise UsageError("making the manifests of", dataset.where, why, "wait for it, and print it again")
+        raise UsageError("making the manifests of", dataset.where, why, "wait until it is, and print it again")
     volume = cluster.need("PersistentVolume", "", volume_name, dataset.where)
     name = _copy_name(dataset)
     about = cluster_metadata(dataset, name, volume["metadata"].get("labels"))
@@ -114,7 +114,7 @@ def _nfs_source(dataset: Dataset, name: str) -> Manifest:
 
 
 def _copy_name(dataset: Dataset) -> str:
-    """By the uid, as the original has it; a Dataset that is not in the cluster yet has none."""
+    """Unique by the uid, as in the original; a Dataset that is not in the cluster yet has no uid."""
     whole = f"{dataset.namespace}/{dataset.name}"
     unique = dataset.object_uid[:12] or sha256(whole.encode()).hexdigest()[:12]
     return bounded(f"dataset-{dataset.namespace}-{dataset.name}-{unique}", NAME_LIMIT)

@@ -238,7 +238,7 @@ def test_dates_are_text_and_merge_keys_work() -> None:
     assert (document["b"], document["c"]) == ({"x": 2, "d": "2024-05-01"}, {"x": 3})
 
 
-# What is no YAML
+# What is not YAML
 
 
 @pytest.mark.parametrize(

@@ -194,13 +194,13 @@ def test_pvc_of_another_dataset_is_refused():
 
 
 def test_pvc_that_is_not_known_says_how_to_print_it():
-    with pytest.raises(UsageError, match="kubectl get -o yaml pvc models -n public` prints"):
+    with pytest.raises(UsageError, match="the output of `kubectl get -o yaml pvc models -n public`"):
         made(dataset("PVC", "pvc://models/path"))
 
 
 @pytest.mark.parametrize("labels", [{}, {LABEL: "other"}])
 def test_a_claim_that_is_there_and_not_the_datasets_is_refused(labels):
-    with pytest.raises(UsageError, match="PersistentVolumeClaim qwen is there already"):
+    with pytest.raises(UsageError, match="PersistentVolumeClaim qwen already exists"):
         made(dataset(), known(claim(labels=labels)))
     assert made(dataset(), known(claim(labels={LABEL: "qwen"})))
 
@@ -251,9 +251,9 @@ def test_nfs_versions(version):
 
 
 def test_nfs_refuses_another_version_and_a_volume_of_another_dataset():
-    with pytest.raises(UsageError, match=r"NFS version '5' is none of 3, 4.0, 4.1, 4.2"):
+    with pytest.raises(UsageError, match=r"NFS version '5' is not one of 3, 4.0, 4.1, 4.2"):
         made(dataset("NFS", "nfs://host/a"), nfs_version="5")
-    with pytest.raises(UsageError, match="PersistentVolume dataset-public-pvc-qwen is there already"):
+    with pytest.raises(UsageError, match="PersistentVolume dataset-public-pvc-qwen already exists"):
         made(dataset("NFS", "nfs://host/a"), known({**volume("dataset-public-pvc-qwen"), "metadata": {
             "name": "dataset-public-pvc-qwen", "labels": {LABEL: "other"}}}))  # fmt: skip
 
@@ -389,7 +389,7 @@ def test_job_spec_adds_to_what_the_dataset_needs():
 
 def test_job_spec_cannot_restart_in_place_and_fail_by_exit_code():
     spec: dict[str, Any] = {"template": {"spec": {"restartPolicy": "OnFailure"}}}
-    with pytest.raises(UsageError, match="restartPolicy is OnFailure, and podFailurePolicy needs Never"):
+    with pytest.raises(UsageError, match="restartPolicy is OnFailure, but podFailurePolicy requires Never"):
         job(dataset(), job_spec=spec)
     assert job(dataset(), job_spec={**spec, "podFailurePolicy": None})
 
@@ -565,7 +565,7 @@ def test_shards_of_the_annotation_and_the_job_spec():
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "", "10001", "²"])
 def test_a_wrong_annotation_of_shards_is_refused(text):
-    with pytest.raises(UsageError, match=r"annotation dsload.io/shards is .*, no number from 1 to 10000"):
+    with pytest.raises(UsageError, match=r"annotation dsload.io/shards is .*, not a number from 1 to 10000"):
         job(dataset(annotations={"dsload.io/shards": text}))
 
 
@@ -580,7 +580,9 @@ def test_a_wrong_annotation_of_shards_is_refused(text):
 def test_what_one_pod_loads_has_no_shards(type, fields, whole):
     what = dataset(type, **fields)
     assert job(what, shards=1)
-    with pytest.raises(UsageError, match=f": {whole} is loaded by one pod, not by 2 shards; leave the shards out"):
+    with pytest.raises(
+        UsageError, match=f": {whole} is loaded by one pod and cannot be split into 2 shards; use 1 shard"
+    ):
         job(what, shards=2)
 
 
@@ -620,7 +622,7 @@ def test_names_at_the_limits():
 
 
 def test_two_datasets_that_make_the_same_object_are_refused():
-    with pytest.raises(UsageError, match=r"b.yaml: PersistentVolumeClaim qwen is made for a.yaml already"):
+    with pytest.raises(UsageError, match=r"b.yaml: PersistentVolumeClaim qwen is already made for a.yaml"):
         all_manifests([dataset(where="a.yaml"), dataset(where="b.yaml")], ManifestSettings(), Cluster())
     assert all_manifests([dataset(), dataset(namespace="other")], ManifestSettings(), Cluster())
 
@@ -636,7 +638,7 @@ def test_the_loader_reads_the_options_of_the_dataset(options, path):
             "args"
         ]
     except UsageError as error:  # the one text that Go quotes cannot tell from a quoted one
-        assert "cannot be given to the loader" in str(error)
+        assert "cannot be passed to the loader" in str(error)
         assert any(re.fullmatch(r'"\S*\\\S*"', value) for value in options.values())
         return
     taken = read_back(arguments)
@@ -670,7 +672,7 @@ def test_options_are_quoted_as_go_does(value, argument):
     "options", [{"a=b": "c"}, {" a": "b"}, {"": "b"}, {"a": "b\0"}, {"a": "\ud800"}, {"a": r'"b\tc"'}]
 )
 def test_what_no_command_line_can_say_is_refused(options):
-    with pytest.raises(UsageError, match=r"cannot be given to the loader|that no command line can"):
+    with pytest.raises(UsageError, match=r"cannot be passed to the loader|which a command line cannot carry"):
         manifests(dataset(options=options), ManifestSettings(), Cluster())
 
 

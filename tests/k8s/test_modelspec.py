@@ -140,7 +140,7 @@ def test_a_model_on_the_other_hub_alone():
 def test_a_model_on_neither_hub():
     given = model("one")
     given["spec"]["source"] = {}
-    assert "one has neither hub" in refused(text(given))
+    assert "one has no hub" in refused(text(given))
 
 
 def test_an_unknown_hub_says_the_known_ones():
@@ -155,7 +155,7 @@ def test_an_unknown_hub_says_the_known_ones():
         (("kind",), "Modelspec", "kind is 'Modelspec'"),
         (("kind",), None, "kind is None"),
         (("metadata",), None, "metadata is missing"),
-        (("metadata",), [], "metadata is no map"),
+        (("metadata",), [], "metadata is not a map"),
         (("metadata", "name"), None, "metadata.name is missing"),
         (("metadata", "name"), 1.5, "metadata.name is 1.5, not a string"),
         (("metadata", "name"), "", "metadata.name is ''"),
@@ -164,10 +164,10 @@ def test_an_unknown_hub_says_the_known_ones():
         (("metadata", "name"), "模型", "metadata.name is '模型'"),
         (("metadata", "name"), "-a", "metadata.name is '-a'"),
         (("spec",), None, "spec is missing"),
-        (("spec",), "text", "spec is no map"),
+        (("spec",), "text", "spec is not a map"),
         (("spec", "source"), None, "spec.source is missing"),
-        (("spec", "source"), [], "spec.source is no map"),
-        (("spec", "source", "huggingface"), "a/b", "spec.source.huggingface is no map"),
+        (("spec", "source"), [], "spec.source is not a map"),
+        (("spec", "source", "huggingface"), "a/b", "spec.source.huggingface is not a map"),
         (("spec", "source", "huggingface", "name"), 5, "spec.source.huggingface.name is 5"),
         (("spec", "source", "huggingface", "name"), ["a/b"], "spec.source.huggingface.name is ['a/b']"),
         (("spec", "source", "huggingface", "name"), "gpt2", "spec.source.huggingface.name is 'gpt2'"),
@@ -197,7 +197,7 @@ def test_a_file_without_a_modelspec(content):
 
 @pytest.mark.parametrize("content", ["- a\n", "text\n", "5\n"])
 def test_a_document_that_is_no_map(content):
-    assert "metadata.yaml, document 1: it is no map" in refused(content)
+    assert "metadata.yaml, document 1: it is not a map" in refused(content)
 
 
 @pytest.mark.parametrize("content", ["a: [\n", "a: \x01", "a: !!bool no-bool\n", "a: !!python/object:os.x {}\n"])
@@ -220,7 +220,7 @@ def test_a_name_over_63_characters_is_cut_and_told_apart_by_a_hash():
 
 def test_two_models_whose_datasets_would_have_one_name():
     message = refused(text(model("a.b"), model("c"), model("a-b")))
-    assert "document 3: its Dataset would be named a-b, as that of metadata.yaml, document 1" in message
+    assert "document 3: its Dataset would be named a-b, like that of metadata.yaml, document 1" in message
 
 
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?", fullmatch=True), st.sampled_from([*BOTH]))

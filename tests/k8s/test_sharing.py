@@ -87,8 +87,8 @@ def test_selectors_match_as_kubernetes_documents(selector, labels, matches):
         (expression("a", "NotIn"), "NotIn of key 'a' takes at least one value"),
         (expression("a", "Exists", "b"), "Exists of key 'a' takes no values"),
         (expression("a", "DoesNotExist", "b"), "DoesNotExist of key 'a' takes no values"),
-        (expression("a", "Gt", "1"), "'Gt' of key 'a' is none of In, NotIn, Exists, DoesNotExist"),
-        (expression("", "Exists"), "'Exists' of key '' is none"),
+        (expression("a", "Gt", "1"), "'Gt' of key 'a' is not In, NotIn, Exists or DoesNotExist"),
+        (expression("", "Exists"), "'Exists' of key '' is not In"),
     ],
 )
 def test_selectors_that_kubernetes_refuses(selector, why):
@@ -157,8 +157,8 @@ def test_a_namespace_that_matches_may_reference(selector):
     [
         ({"matchLabels": PROD}, "its label environment is 'dev', not 'production'"),
         ({"matchLabels": PART}, "its label partition is missing, not 'customerA'"),
-        (ENVIRONMENT, "its label environment is 'dev', In 'production' 'qa' is asked for"),
-        (expression("partition", "Exists"), "its label partition is missing, Exists is asked for"),
+        (ENVIRONMENT, "its label environment is 'dev', but the selector requires In 'production', 'qa'"),
+        (expression("partition", "Exists"), "its label partition is missing, but the selector requires Exists"),
     ],
 )
 def test_a_namespace_that_does_not_match_is_told_why(selector, why):
@@ -171,7 +171,7 @@ def test_what_is_missing_is_named_with_its_command_one_after_the_other():
     objects = [source_dataset(selector=ENVIRONMENT), namespace(**PROD), claim(), volume()]
     commands = ["dataset qwen -n public", "namespace chat", "pvc qwen -n public", "pv pv-7"]
     for count, command in enumerate(commands):
-        with pytest.raises(UsageError, match=f"`kubectl get -o yaml {command}` prints"):
+        with pytest.raises(UsageError, match=f"the output of `kubectl get -o yaml {command}`"):
             made(reference(), *objects[:count])
     assert made(reference(), *objects)
 
@@ -180,14 +180,14 @@ def test_a_claim_that_is_not_bound_and_a_volume_that_is_another_datasets():
     with pytest.raises(UsageError, match="public/qwen is not bound to a volume yet"):
         made(reference(), source_dataset(), claim(volumeName=""), volume())
     taken = volume(made(reference(), source_dataset(), claim(), volume())[0]["metadata"]["name"])
-    with pytest.raises(UsageError, match="is there already, and is not of this Dataset"):
+    with pytest.raises(UsageError, match="already exists and does not belong to this Dataset"):
         made(reference(), source_dataset(), claim(), volume(), taken)
 
 
 def test_a_reference_names_a_dataset():
-    with pytest.raises(UsageError, match=r"names no Dataset; write dataset://NAMESPACE/NAME"):
+    with pytest.raises(UsageError, match=r"does not name a Dataset; write dataset://NAMESPACE/NAME"):
         made(dataset("REFERENCE", "dataset://public/"))
-    with pytest.raises(UsageError, match="names no namespace"):
+    with pytest.raises(UsageError, match="does not name a namespace"):
         made(dataset("REFERENCE", "dataset:///qwen"))
 
 
