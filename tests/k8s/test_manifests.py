@@ -308,8 +308,8 @@ def test_defaults_of_mount_options():
     ]  # fmt: skip
 
 
-def test_pod_failure_policy_follows_the_exit_codes_of_the_readme():
-    text = (golden.EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+def test_pod_failure_policy_follows_the_exit_codes_of_the_docs():
+    text = (golden.EXAMPLES.parent / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     helps = {int(code): word for codes, word in re.findall(r"^\| ([\d, ]+) \|.*\| (\w*) \|$", text, re.MULTILINE)
              for code in codes.split(",")}  # fmt: skip
     ignore, fail = job(dataset())["spec"]["podFailurePolicy"]["rules"]
