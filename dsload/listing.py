@@ -25,7 +25,7 @@ class Checksum:
         value: the digest in lower-case hex.
         parts: 0 for a digest of the whole file; else the number of parts whose digests' digest this is
             (the composite checksums and multipart ETags of S3).
-        part_size: bytes of each such part but the last, which has the rest; 0 where it is not known yet.
+        part_size: bytes of each such part but the last, which has the rest; 0 if it is not known yet.
     """
 
     algorithm: str
@@ -64,11 +64,11 @@ class Request:
     Args:
         url, method, headers: what is sent.
         sign: keys to sign it with.
-        mirrors: base URLs, each with the one that stands in for it: a redirect below the first is followed below the
+        mirrors: base URLs, each with the one that stands in for it; a redirect below the first is followed below the
             second, so that a mirror is not left for the site that it mirrors.
         body: of a POST.
-        then: makes of a good answer the request whose answer is wanted, where that place has to be asked for first.
-        refused: is told where the place says 401, 403, 404 or 410, as it does to what was signed too long ago; the
+        then: turns a good answer into the next request, if the place of what is wanted has to be asked for first.
+        refused: called when the place answers 401, 403, 404 or 410, as it does once a signature has expired; the
             reader is then asked for another.
     """
 
@@ -174,11 +174,11 @@ class Entry:
 
     Args:
         path: relative to the source, with `/`.
-        size: bytes; -1 where the source does not tell before the end.
+        size: bytes; -1 if the source does not state it before the end.
         version: what changes whenever the content does: an ETag, a commit, size and time.
         reader: how to get its bytes; one object shared by many entries.
-        key: the source's own name for it, where that is not the path.
-        checksum: where the listing states it (else the response may).
+        key: the source's own name for it, if that is not the path.
+        checksum: if the listing states it (else the response may).
         executable: whether the source marks it so.
         symlink: the target, for a symlink.
         directory: whether it is an (empty) directory.
@@ -202,7 +202,7 @@ class Listing:
     Args:
         entries: all of it, filters not applied.
         revision: the commit that a branch, tag or revision stood for.
-        server: who listed it, where a source can come from several.
+        server: who listed it, if a source can come from several.
         left_out: paths that an option of the source leaves out, as a filter would.
     """
 

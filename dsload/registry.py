@@ -114,7 +114,7 @@ class Spec:
         """Import the fetcher. Raises UsageError if the type is only mounted, or its library is missing."""
         if not self.preloads:
             fix = "`dsload manifest` makes the volume and claim for it"
-            raise UsageError("loading", self.type, "this type is mounted as it is, there is nothing to load", fix)
+            raise UsageError("loading", self.type, "this type is mounted as it is: there is nothing to load", fix)
         if not self.installed:
             raise UsageError("loading", self.type, f"its library is missing ({', '.join(self.requires)})", self.hint)
         fetcher: FetcherClass = _imported(self.fetcher)
@@ -131,7 +131,7 @@ class Spec:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported, as far as can be told without doing so."""
+    """Whether a module can be imported, as far as can be known without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # its parent is not installed

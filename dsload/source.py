@@ -126,7 +126,7 @@ def merge_options(options: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def read_flag(name: str, value: str, otherwise: str = "neither true nor false") -> bool:
-    """An option that is true or false; false where it is empty. Raises UsageError where it is what `otherwise` says."""
+    """An option that is true or false; false if it is empty. Raises UsageError with `otherwise` if it is neither."""
     if value.lower() in ("", "false", "0", "no"):
         return False
     if value.lower() in ("true", "1", "yes"):
@@ -161,7 +161,7 @@ def _refuse_selection(patterns: Filter, mode: str) -> None:
     if patterns.include or patterns.exclude:
         raise UsageError("reading", "options include and exclude", "an environment is built as a whole")
     if mode != "sync":
-        raise UsageError("reading", "option syncMode", "an environment is replaced as a whole, it cannot be copy")
+        raise UsageError("reading", "option syncMode", "an environment is replaced as a whole: it cannot be copy")
 
 
 def _check_options(options: Mapping[str, str], spec: Spec) -> None:

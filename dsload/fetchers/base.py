@@ -20,8 +20,8 @@ class Held:
 
     Args:
         revision: of that load.
-        whole: whether it selected what this one selects, and all of it is there still as it was loaded.
-        entries: what is there still.
+        whole: whether it selected what this one selects, and all of it still exists as it was loaded.
+        entries: what still exists.
     """
 
     revision: str | None
@@ -36,8 +36,8 @@ class Context:
     Args:
         secrets: credentials.
         client: the HTTP client that the engine uses too.
-        held: looks what the target holds, for sources where a listing costs more than to ask for the revision; None
-            where no load of this source ended there.
+        held: looks up what the target holds, for sources where a listing costs more than asking for the revision; None
+            if no load of this source ended there.
     """
 
     secrets: Secrets
@@ -53,10 +53,10 @@ class Fetcher(Protocol):
     """
 
     def __init__(self, source: Source, context: Context) -> None:
-        """Read the options. Raises UsageError where one is wrong. Nothing is sent yet."""
+        """Read the options. Raises UsageError if one is wrong. Nothing is sent yet."""
 
     def list(self) -> Listing:
-        """Everything the source holds, to the last page, at one revision; filters are not its business.
+        """Everything the source holds, to the last page, at one revision; filters are applied later.
 
         Raises:
             RefusedError, NotFoundError, UnreachableError: as the contract's exit codes say.
@@ -70,7 +70,7 @@ class Site:
     Args:
         volume: its home on the volume, prepared.
         network: how to reach sources.
-        progress: is told what goes on.
+        progress: to report to.
         bring: loads what the builder has listed; calls what it is given several times a second meanwhile.
         watch: is called several times a second whenever bring() is not at work; may raise to stop the build.
         verify: whether to hash what is loaded and built.
@@ -91,7 +91,7 @@ class Builder(Fetcher, Protocol):
         home: the folder below the mount root that it works in.
         place: of the tree, below the home.
         prefix: the path at which consumers find the tree.
-        tells: names of the texts that it makes.
+        tells: names of the texts that build() returns.
         keeps_parts: whether what it has listed stays in the home when the tree is made.
         identity: a digest of all that decides what the tree is, beside the listing's revision.
     """
@@ -109,14 +109,14 @@ class Builder(Fetcher, Protocol):
         Args:
             site: to build with.
             folder: of the tree.
-            check: to be called when all its files are there, with the checksums that the source states, by path and
+            check: to be called when all its files exist, with the checksums that the source states, by path and
                 as str(Checksum).
 
         Returns:
-            the texts that it tells, by name.
+            the texts named in `tells`, by name.
 
         Raises:
-            DsloadError: what it has left in the folder is of no use then.
+            DsloadError: what it has left in the folder is then useless.
         """
 
 

@@ -57,14 +57,14 @@ def _myself() -> str:
 
 @contextlib.contextmanager
 def no_credentials(host: str) -> Iterator[None]:
-    """Turn paramiko's word for it, that there is nothing to log in with, into RefusedError."""
+    """Turn paramiko's error for having nothing to log in with into RefusedError."""
     try:
         yield
     except paramiko.SSHException as error:
         if str(error) != "No authentication methods available":
             raise
         fix = "add the secret ssh-privatekey or password"
-        raise RefusedError("connecting to", host, "it asks for credentials and there are none", fix) from error
+        raise RefusedError("connecting to", host, "it asks for credentials, but none were given", fix) from error
 
 
 def _private_key(text: str, passphrase: str) -> paramiko.PKey:
@@ -77,12 +77,12 @@ def _private_key(text: str, passphrase: str) -> paramiko.PKey:
             raise UsageError(doing, where, "it is encrypted", fix) from error
         except (paramiko.SSHException, ValueError, IndexError):
             continue  # of another kind
-    fix = "check the key, and ssh-privatekey-passphrase where it has one"
-    raise UsageError(doing, where, "it is no Ed25519, ECDSA or RSA key that its passphrase opens", fix)
+    fix = "check the key, and ssh-privatekey-passphrase if it has one"
+    raise UsageError(doing, where, "it is not an Ed25519, ECDSA or RSA key that its passphrase opens", fix)
 
 
 def _known_keys(path: str, name: str) -> Mapping[str, paramiko.PKey]:
-    """The host's keys by kind; none where the secret is not given, and the user does not know the host."""
+    """The host's keys by kind; empty if the secret is not given and the user does not know the host."""
     file = path or os.path.expanduser("~/.ssh/known_hosts")
     if not path and not os.path.isfile(file):
         return {}
@@ -91,7 +91,7 @@ def _known_keys(path: str, name: str) -> Mapping[str, paramiko.PKey]:
     except (OSError, paramiko.SSHException, ValueError) as error:
         raise UsageError("reading the secret" if path else "reading", file, str(error), "check its content") from error
     if path and not found:
-        raise _unknown(name, "known_hosts has no key of this host")
+        raise _unknown(name, "known_hosts has no key for this host")
     return dict(found or {})
 
 

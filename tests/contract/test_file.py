@@ -115,7 +115,7 @@ class TestFile(SourceContract):
     def test_what_is_no_file_is_refused(self, place: Folder, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fill(place, {"a": b"a"})
         os.mkfifo(place.path / "fifo")
-        with pytest.raises(RefusedError, match=r"fifo.*neither a file") as error:
+        with pytest.raises(RefusedError, match=r"fifo.*not a file") as error:
             bring(place, root)
         assert error.value.exit_code == 3
         (place.path / "fifo").unlink()

@@ -228,7 +228,7 @@ def test_name_and_prefix_are_replaced(site: Site, tmp_path: Path, uri: str, opti
         "env", "env.conda.lock", "env.pip-freeze.txt"
     ]  # fmt: skip
     assert not (tmp_path / "theirs").exists()
-    assert "passed over" not in done.err
+    assert "is ignored" not in done.err
 
 
 def test_variables_are_in_the_state_of_the_environment(site: Site) -> None:
@@ -252,7 +252,7 @@ def test_what_decides_and_what_does_not(site: Site) -> None:
 def test_unknown_keys_are_warned_of(small: Path) -> None:
     done = ls(small.as_uri(), **{"environment.yaml": "{dependencies: [tool], platforms: [x], dependecies: [y]}"})
     assert solved(done)["tool"] == "2.0"
-    (line,) = [line for line in done.err.splitlines() if "passed over" in line]
+    (line,) = [line for line in done.err.splitlines() if "is ignored" in line]
     assert "environment.yaml" in line
     assert "dependecies, platforms" in line
 

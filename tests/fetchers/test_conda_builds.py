@@ -394,7 +394,7 @@ def test_a_spoilt_package_leaves_the_old_one(served: bool, own: Site, tmp_path: 
 @pytest.mark.parametrize("served", [False, True], ids=["file", "http"])
 def test_a_package_that_is_listed_and_not_there(served: bool, own: Site, tmp_path: Path) -> None:
     next(folder_of(own).glob("*/tool-2.0-0.conda")).unlink()
-    words = ("tool-2.0-0.conda", "have the channel indexed anew")
+    words = ("tool-2.0-0.conda", "have the channel re-indexed")
     if served:
         with Nginx(tmp_path / "nginx", folder_of(own)) as nginx:
             fails(Site(own.root, own.prefixes, nginx.url), 4, *words)
@@ -495,7 +495,7 @@ def test_a_prefix_that_cannot_be_made_is_found_before_anything_is_downloaded(few
     (tmp_path / "p").write_text("a file")
     with Nginx(tmp_path / "nginx", few) as nginx:
         site = new_site(tmp_path, nginx.url)
-        refused(site.load("env", needs="tool"), 7, "this path cannot be made", "condaPrefixDir")
+        refused(site.load("env", needs="tool"), 7, "this path cannot be created", "condaPrefixDir")
         assert archives_asked(nginx) == []
 
 

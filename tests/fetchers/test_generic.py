@@ -111,8 +111,8 @@ def test_sftp_with_a_key(
     ("key", "passphrase", "kind", "why"),
     [
         ("locked", "", UsageError, "it is encrypted; add the secret ssh-privatekey-passphrase"),
-        ("locked", "wrong passphrase", UsageError, "no Ed25519, ECDSA or RSA key that its passphrase opens"),
-        ("garbage", "", UsageError, "no Ed25519, ECDSA or RSA key"),
+        ("locked", "wrong passphrase", UsageError, "not an Ed25519, ECDSA or RSA key that its passphrase opens"),
+        ("garbage", "", UsageError, "not an Ed25519, ECDSA or RSA key"),
         ("unknown", "", RefusedError, "AuthenticationException"),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_host_that_is_not_known(passwords: PasswordSftp, root: Path, tmp_path:
     values = {"username": "models", "password": "correct-horse", "known_hosts": known}
     secrets = read_secrets(write_secrets(tmp_path / "secrets", **values))
     with Tunnel(passwords.port) as tunnel:
-        with pytest.raises(RefusedError, match="known_hosts has no key of this host"):
+        with pytest.raises(RefusedError, match="known_hosts has no key for this host"):
             bring(f"sftp://127.0.0.1:{tunnel.port}/", root, secrets)
         assert tunnel.connections == 0
     right = write_secrets(tmp_path / "secrets", known_hosts=known + passwords.known_host())
@@ -256,7 +256,7 @@ def test_sftp_goes_on_after_a_connection_breaks(sshd: Sshd, folder: Path, root: 
         ("sftp://127.0.0.1:9/a", {}, UnreachableError, 9, "Unable to connect.*--retry-budget"),
         ("sftp://127.0.0.1:{port}/a", {"nonsense": "1"}, UsageError, 2, "'nonsense'"),
         ("sftp://127.0.0.1/a", {"port": "ssh"}, UsageError, 2, "'ssh'"),
-        ("sftp://127.0.0.1:{port}/no/such/path", {}, NotFoundError, 4, "no such path"),
+        ("sftp://127.0.0.1:{port}/no/such/path", {}, NotFoundError, 4, "this path does not exist"),
     ],
 )
 def test_sftp_errors(
@@ -479,7 +479,7 @@ def test_a_folder_that_lists_itself(root: Path) -> None:
 
 def test_what_is_no_file(root: Path) -> None:
     folders = {"/data": [file("/data/a"), file("/data/fifo", type="other")]}
-    with scripted(folders), pytest.raises(RefusedError, match=r"fifo.*neither a file"):
+    with scripted(folders), pytest.raises(RefusedError, match=r"fifo.*not a file"):
         bring("scripted://data", root, kind="FSSPEC")
 
 

@@ -111,7 +111,7 @@ def test_what_only_looks_like_a_pointer_stays(server: GitServer, work: Repositor
     done = load(server, volume)
     assert done.code == 0
     assert {path: done.tree[path] for path in odd} == odd
-    assert "1 files look like LFS pointers, but no .gitattributes says so: kept" in done.result.err
+    assert "1 file looks like an LFS pointer, but no .gitattributes says so: kept" in done.result.err
 
 
 @pytest.mark.parametrize("filters", [True, False], ids=["partial", "whole"])
@@ -200,7 +200,7 @@ def test_a_folder_of_this_machine_is_no_lfs_server(server: GitServer, work: Repo
     work.commit({".lfsconfig": f"[lfs]\n\turl = file://{work.path}\n".encode()})
     work.push(server.root / "name.git")
     done = load(server, volume)
-    assert (done.code, "lfs.url in .lfsconfig is a folder of this machine" in done.error) == (4, True)
+    assert (done.code, "lfs.url in .lfsconfig is a folder on this machine" in done.error) == (4, True)
 
 
 def test_bearer(server: GitServer, volume: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_missing_objects_are_told_by_path_before_anything_is_loaded(server: GitS
     server.lfs_errors[oid(SMALL)] = (410, "Object removed by the owner")
     done = load(server, volume)
     assert done.code == 4
-    assert "2 of 2 LFS objects cannot be had from" in done.error
+    assert "2 of 2 LFS objects cannot be downloaded from" in done.error
     assert f"model.bin (LFS object {oid(BIG)[:12]}: Object does not exist on the server (404))" in done.error
     assert "tools/run (LFS object" in done.error
     assert server.storage.requests() == []

@@ -78,7 +78,7 @@ def test_the_id_of_what_is_no_commit(server: GitServer, work: Repository, volume
     work.push(server.root / "name.git")
     for name, kind in (("annotated", "tag"), ("HEAD:a.txt", "blob"), ("HEAD:", "tree")):
         done = run(f"{server.url}/name.git", volume, "-o", f"commit={work.git('rev-parse', name)}")
-        assert (done.code, f"is no commit but a {kind}" in done.error) == (4, True), done.error
+        assert (done.code, f"is a {kind}, not a commit" in done.error) == (4, True), done.error
 
 
 def test_a_branch_goes_before_a_tag_of_its_name(server: GitServer, work: Repository, volume: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_unknown_branch_names_the_ones_that_are_there(server: GitServer, work
     work.push(server.root / "name.git")
     done = run(f"{server.url}/name.git", volume, "-o", "branch=release-1.1")
     assert done.code == 4
-    assert "there is no branch or tag 'release-1.1'; it has release-1.0" in done.error
+    assert "it has no branch or tag 'release-1.1'; it has release-1.0" in done.error
     assert not done.target.exists()
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_gives_no_bare_commit(server: GitServer, work: Repository,
         assert (done.code, done.tree.get("a.txt"), done.report["revision"]) == (0, content, commit), done.result.err
     missing = run(f"{server.url}/name.git", volume, "-o", f"commit={'1' * 40}")
     assert missing.code == 4
-    assert "no branch or tag has the commit 1111111111" in missing.error
+    assert "no branch or tag contains the commit 1111111111" in missing.error
 
 
 @pytest.mark.parametrize("filters", [True, False])
@@ -134,7 +134,7 @@ def test_an_abbreviated_commit(server: GitServer, work: Repository, volume: Path
     assert server.requests() == []
     unknown = run(f"{server.url}/name.git", volume, "-o", "commit=abcdef123")
     assert unknown.code == 4
-    assert "no branch or tag has a commit 'abcdef123'" in unknown.error
+    assert "no branch or tag contains a commit 'abcdef123'" in unknown.error
 
 
 def test_an_abbreviated_commit_that_stands_for_several(server: GitServer, work: Repository, volume: Path) -> None:
@@ -339,7 +339,7 @@ def test_a_redirect_to_another_host_is_followed_without_credentials(
 def test_a_missing_repository(server: GitServer, volume: Path) -> None:
     done = run(f"{server.url}/other.git", volume)
     assert done.code == 4
-    assert "there is no such repository (404 Not Found)" in done.error
+    assert "this repository does not exist (404 Not Found)" in done.error
 
 
 def test_a_page_that_is_no_repository(volume: Path) -> None:
@@ -347,7 +347,7 @@ def test_a_page_that_is_no_repository(volume: Path) -> None:
         server.put("/page.git/info/refs", b"<html>")
         done = run(f"{server.url}/page.git", volume)
     assert done.code == 4
-    assert "as no git server does" in done.error
+    assert "which no git server does" in done.error
 
 
 # Networks
@@ -399,7 +399,7 @@ def test_a_git_daemon(work: Repository, tmp_path: Path, volume: Path) -> None:
         lost = run(f"{daemon.url}/name.git", volume, "-o", f"commit={'1' * 40}")
     assert missing.code == 4
     assert "access denied or repository not exported" in missing.error
-    assert (lost.code, "no branch or tag has the commit 1111" in lost.error) == (4, True)
+    assert (lost.code, "no branch or tag contains the commit 1111" in lost.error) == (4, True)
 
 
 def test_a_daemon_that_says_nothing_is_given_up(volume: Path) -> None:

@@ -132,7 +132,7 @@ def test_keys_that_do_not_open(ssh: GitSsh, volume: Path, tmp_path: Path) -> Non
     assert (locked.code, "add the secret ssh-privatekey-passphrase" in locked.error) == (2, True)
     (secrets / "ssh-privatekey").unlink()
     nothing = load(ssh.url("name.git"), volume)
-    assert (nothing.code, "there are none" in nothing.error) == (3, True)
+    assert (nothing.code, "none were given" in nothing.error) == (3, True)
 
 
 @pytest.mark.usefixtures("secrets")

@@ -209,17 +209,17 @@ def test_a_submodule_without_gitmodules(server: GitServer, work: Repository, vol
     assert (done.target / "loose").is_dir()
     refused = load(server, volume, "-o", "submodules=true")
     assert refused.code == 4
-    assert "loose is a submodule, and .gitmodules does not say where it comes from" in refused.error
+    assert "loose is a submodule, but .gitmodules does not say where it comes from" in refused.error
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("file:///etc", "its URL is a folder of this machine"),
-        ("/etc", "it is no URL of a repository"),
-        ("ext::sh -c id", "it is no URL of a repository"),
+        ("file:///etc", "its URL is a folder on this machine"),
+        ("/etc", "it is not the URL of a repository"),
+        ("ext::sh -c id", "it is not the URL of a repository"),
         ("ssh://-oProxyCommand=id/x", "it names no host"),
-        ("-u", "it is no URL of a repository"),
+        ("-u", "it is not the URL of a repository"),
     ],
 )
 def test_urls_that_no_submodule_may_have(

@@ -342,10 +342,10 @@ def test_a_page_that_is_no_index(fault: FaultServer, volume: Path) -> None:
     fault.put("/set/docs/", b"<html>Welcome</html>", headers=html)
     fault.put("/set/docs/index.html", b"<html>Welcome</html>", headers=html)
     for path in ("page/", "data/", "other/"):
-        with pytest.raises(NotFoundError, match=f"{path}: it is a page, and no directory index") as error:
+        with pytest.raises(NotFoundError, match=f"{path}: it is a page, not a directory index") as error:
             bring(f"{fault.url}/{path}", volume)
         assert error.value.exit_code == 4
-    with pytest.raises(NotFoundError, match=r"docs/ of .*/set/: it is no directory index"):
+    with pytest.raises(NotFoundError, match=r"docs/ of .*/set/: it is not a directory index"):
         bring(f"{fault.url}/set/", volume)
     assert is_empty(volume)
     assert not [request for request in fault.requests("/other/") if request.sent == len(BIG)]

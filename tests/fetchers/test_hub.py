@@ -112,7 +112,7 @@ def test_a_folder_or_file_of_a_repository(hub: Hub, scheme: str, path: str, expe
         ("://owner/name", ["repo=a/b/c"], "'a/b/c' is not a repository"),
         ("://owner/name", ["repoType=TABLE"], "the type 'TABLE' does not exist; known: MODEL, DATASET, SPACE"),
         ("://datasets/owner/name", ["repoType=MODEL"], "it is MODEL, and the URI names a dataset"),
-        ("://owner/name", ["weights=tflite"], "'tflite' is no format of weights; known: safetensors, bin,"),
+        ("://owner/name", ["weights=tflite"], "'tflite' is not a format of weights; known: safetensors, bin,"),
         ("://owner/name", ["colour=red"], "does not know it; its options are: endpoint, exclude, fallback, include"),
         ("://owner/name", ["endpoint=ftp://host"], "'ftp://host' is not a URL of a hub"),
         ("://owner/name", ["endpoint=http://user:secret@host"], "'http://host' is not a URL of a hub"),

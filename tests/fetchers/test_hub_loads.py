@@ -159,7 +159,7 @@ def test_a_file_that_is_missing(hub: Hub, repo: Repo, scheme: str, volume: Path)
     done = bring(hub, scheme, volume)
     assert done.code == 5
     assert "config.json from" in done.error
-    assert "it is gone since it was listed" in done.error
+    assert "it has disappeared since it was listed" in done.error
     assert not (done.target / ".dsload/complete.json").exists()
 
 

@@ -1,4 +1,4 @@
-"""ModelScope: listings that are cut, paged or refused now and then, commits that it does not tell, its errors."""
+"""ModelScope: listings that are cut, paged or refused now and then, commits that it does not state, its errors."""
 
 from pathlib import Path
 
@@ -154,7 +154,7 @@ def test_no_commit_at_all(hub: Hub, repo: Repo, volume: Path) -> None:
     repo.put("more", b"more")
     done = bring(hub, volume)
     assert (done.code, done.tree, done.report["revision"]) == (0, {**TREE, "more": b"more"}, None)
-    assert "does not tell which commit master is" in done.result.err
+    assert "does not say which commit master is" in done.result.err
     asked = {r.target.partition("?")[2] for r in hub.requests() if "FilePath=" in r.target}
     assert asked == {f"Revision={f.commit}&FilePath={f.path.replace('/', '%2F')}" for f in repo.files.values()}
     assert bring(hub, volume).report["bytes"]["moved"] == 0

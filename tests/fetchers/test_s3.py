@@ -193,7 +193,7 @@ def test_keys_that_may_not_list_still_read_the_one_object(seaweed: SeaweedFS, ro
 @pytest.mark.parametrize("missing", ["access_key", "secret_key"])
 def test_half_a_pair_of_keys(root: Path, missing: str) -> None:
     half = {"access_key": "AKIA", "secret_key": "secret"} | {missing: ""}
-    with pytest.raises(UsageError, match="only one of them is there"):
+    with pytest.raises(UsageError, match="only one of them exists"):
         bring("s3://bucket", root, Secrets(**half), endpoint="http://127.0.0.1:9")
 
 
@@ -483,7 +483,7 @@ def test_a_bucket_that_is_not_there(moto: Moto, root: Path, bucket: str) -> None
     with pytest.raises(NotFoundError) as error:
         bring(f"s3://{bucket}/models", root, endpoint=moto.endpoint)
     assert error.value.exit_code == 4
-    assert f"there is no bucket '{bucket}' at {moto.endpoint}" in error.value.why
+    assert f"the bucket '{bucket}' does not exist at {moto.endpoint}" in error.value.why
     assert f"is '{bucket}' a server? Then give -o endpoint=http://{bucket}" in error.value.fix
     assert list(root.iterdir()) == []
 
@@ -529,14 +529,14 @@ def test_a_uri_may_hold_options_and_encoded_names(moto: Moto, root: Path) -> Non
 @pytest.mark.parametrize(
     ("page", "why"),
     [
-        (b"<html><body>Welcome to nginx!</body>", "the answer is no XML"),
+        (b"<html><body>Welcome to nginx!</body>", "the answer is not XML"),
         (b"<ListAllMyBucketsResult/>", "is a ListAllMyBucketsResult, not a listing"),
         (b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "cut its listing"),
         (
             b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaaaaaaaa">'
             + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 20) for n in range(9))
             + b"]><ListBucketResult><Name>&j;</Name></ListBucketResult>",
-            "the answer is no XML",
+            "the answer is not XML",
         ),
     ],
 )

@@ -155,8 +155,8 @@ class RemotePackages(HttpReader):
         """What it means that a listed package is not there."""
         if response.status not in (404, 410):
             return None
-        why = "its channel lists it, and does not have it"
-        return NotFoundError("downloading", f"{entry.key} for {self._source}", why, "have the channel indexed anew")
+        why = "its channel lists it but does not have it"
+        return NotFoundError("downloading", f"{entry.key} for {self._source}", why, "have the channel re-indexed")
 
 
 class LocalPackages(BytesReader):
@@ -172,10 +172,8 @@ class LocalPackages(BytesReader):
             with open(path, "rb") as file:
                 return os.pread(file.fileno(), end - start, start)
         except FileNotFoundError as error:
-            why = "its channel lists it, and does not have it"
-            raise NotFoundError(
-                "reading", f"{path} for {self._source}", why, "have the channel indexed anew"
-            ) from error
+            why = "its channel lists it but does not have it"
+            raise NotFoundError("reading", f"{path} for {self._source}", why, "have the channel re-indexed") from error
         except OSError as error:
             raise to_error(error, "reading", f"{path} for {self._source}") from error
 
@@ -205,7 +203,7 @@ def _unlinked(text: str, where: str, volume: Volume) -> DsloadError:
     doing = "linking the packages of"
     if found := of_volume(text, doing, where):
         return found
-    if volume.space.full():  # which rattler does not always tell
+    if volume.space.full():  # which rattler does not always report
         return NoSpaceError(doing, where, text, "make room and run the same command again")
     if "longer than" in text:
         return UsageError(doing, where, text, "give a shorter -o condaPrefixDir, or a shorter name")

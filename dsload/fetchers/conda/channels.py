@@ -37,7 +37,7 @@ class Channel:
 
     @property
     def local(self) -> bool:
-        """Whether it is a folder of this machine."""
+        """Whether it is a folder on this machine."""
         return self.url.startswith("file://")
 
 
@@ -50,7 +50,7 @@ def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tupl
         secrets: for the host of the first channel that is given by URL, or else for that of the endpoint.
 
     Raises:
-        UsageError: a channel that is no name and no URL of http, https or file.
+        UsageError: a channel that is neither a name nor a URL of http, https or file.
     """
     place = channel_url(endpoint, "option endpoint") if endpoint else PUBLIC
     urls: dict[str, None] = {}
@@ -76,7 +76,7 @@ def owner_of_secrets(names: Iterable[str], endpoint: str) -> tuple[str, str, int
 
 
 def _refuse_confusion(channels: Iterable[Channel]) -> None:
-    """rattler tells host and path of a request alone, so that secrets could go to another port or scheme."""
+    """rattler passes on only host and path of a request, so secrets could go to another port or scheme."""
     remote = [channel for channel in channels if not channel.local]
     for owner in (channel for channel in remote if channel.headers):
         mine = urlsplit(owner.asked)
@@ -94,7 +94,7 @@ def public_place(endpoint: str) -> str:
 
 
 def channel_of(spec: str) -> str:
-    """The channel that a spec such as `conda-forge::numpy` names, "" where it names none."""
+    """The channel that a spec such as `conda-forge::numpy` names, "" if it names none."""
     match = _IN_CHANNEL.fullmatch(spec)
     return match["channel"] if match else ""
 
@@ -160,7 +160,7 @@ def rattler_client(channels: Iterable[Channel], network: Network) -> Client:
 
 @contextlib.contextmanager
 def _trusting(bundle: str | None) -> Iterator[None]:
-    """With a bundle of certificates in SSL_CERT_FILE, the one way to tell rattler of it."""
+    """With a bundle of certificates in SSL_CERT_FILE, the one way to pass it to rattler."""
     before = os.environ.get("SSL_CERT_FILE")
     if bundle:
         os.environ["SSL_CERT_FILE"] = bundle

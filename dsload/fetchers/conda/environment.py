@@ -47,7 +47,7 @@ def read_environment(text: str) -> Environment:
     if not isinstance(found, dict):
         raise UsageError("reading", ENVIRONMENT, "it is not a map of channels and dependencies")
     if unknown := ", ".join(sorted(str(key) for key in found if key not in _KNOWN)):
-        log.warning("%s: %s is passed over", ENVIRONMENT, unknown)
+        log.warning("%s: %s is ignored", ENVIRONMENT, unknown)
     conda, pip = _dependencies(found)
     return Environment(tuple(_strings(found, "channels")), tuple(conda), tuple(pip), _variables(found))
 

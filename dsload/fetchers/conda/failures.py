@@ -17,7 +17,7 @@ def said(text: str) -> str:
 
 
 def of_volume(text: str, doing: str, where: str) -> DsloadError | None:
-    """The error that a text of rattler's means where the volume is to blame, else None."""
+    """The error that a text of rattler's means if the volume is to blame, else None."""
     match = _OS_ERROR.search(text)
     if match is None or int(match[1]) not in _OF_VOLUME:
         return None

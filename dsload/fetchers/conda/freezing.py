@@ -30,7 +30,7 @@ def _lines(places: list[str]) -> Iterator[str]:
 
 
 def _origin(found: Distribution) -> str:
-    """The URL that pip installed a package from where that was no index, else ""."""
+    """The URL that pip installed a package from if that was not an index, else ""."""
     if (found.read_text("INSTALLER") or "").strip() == "conda":
         return ""
     try:

@@ -23,9 +23,9 @@ from dsload.secrets import Secrets, hide, logger
 
 log = logger(__name__)
 
-_KEPT = 3000  # lines of pip that its error is told by
+_KEPT = 3000  # lines of pip's output in which its error is looked for
 _FRAME = " \u2502\u2570\u2500>\u00d7"  # what pip draws around errors
-_LAST = 6  # lines of it that an error tells,
+_LAST = 6  # lines of it that an error shows,
 _LONGEST = 320  # and characters of each
 _NOT_PASSED = re.compile(
     r"PYTHON.*|VIRTUAL_ENV|CONDA_PREFIX|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|"
@@ -33,7 +33,7 @@ _NOT_PASSED = re.compile(
 )
 _MEANS: tuple[tuple[str, type[DsloadError], str], ...] = (
     ("No space left on device|Errno 28|Errno 122", NoSpaceError, "make room and run the same command again"),
-    ("DO NOT MATCH THE HASHES|Hashes are required", IntegrityError, "mend the hashes of the requirements"),
+    ("DO NOT MATCH THE HASHES|Hashes are required", IntegrityError, "fix the hashes in the requirements"),
     (
         "CERTIFICATE_VERIFY_FAILED|certificate verify failed",
         UnreachableError,
@@ -47,7 +47,7 @@ _MEANS: tuple[tuple[str, type[DsloadError], str], ...] = (
         UnreachableError,
         "check pipIndexUrl, the proxy and the network",
     ),
-    ("404 Client Error|error 404", NotFoundError, "have the index mended"),
+    ("404 Client Error|error 404", NotFoundError, "have the index fixed"),
     ("No matching distribution|Could not find a version", NotFoundError, "check its name and version, and the index"),
     ("ResolutionImpossible|conflicting dependencies", NotFoundError, "loosen a version"),
 )
@@ -135,7 +135,7 @@ class _Logins:
         self._passwords: dict[str, str] = {}
 
     def take(self, url: str, user: str = "", password: str = "") -> str:
-        """A URL without its password, or with a user where it has none; the password is kept."""
+        """A URL without its password, or with a user if it has none; the password is kept."""
         parts = urlsplit(url)
         if parts.username is not None:
             user, password = unquote(parts.username), unquote(parts.password or "")
@@ -189,11 +189,11 @@ def failure(lines: Sequence[str], where: str) -> DsloadError:
     for pattern, kind, fix in _MEANS:
         if re.search(pattern, text):
             return kind("installing the requirements of", where, why, fix)
-    return UsageError("installing the requirements of", where, why, "mend the requirements; -v tells all that pip says")
+    return UsageError("installing the requirements of", where, why, "fix the requirements; -v shows all that pip says")
 
 
 def _gist(lines: Sequence[str]) -> Sequence[str]:
-    """The lines that tell what went wrong: a build's own last ones, or pip's from its first error on."""
+    """The lines that say what went wrong: a build's own last ones, or pip's from its first error on."""
     for number, line in enumerate(lines):
         if "subprocess-exited-with-error" in line:
             return [*lines[max(0, number - _LAST) : number], *lines[number + 1 : number + 2]]

@@ -62,7 +62,7 @@ def _locked(place: Path, prefix: str) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            why = "another process of this machine builds an environment of this name"
+            why = "another process on this machine is building an environment of this name"
             raise BusyError("taking the place", prefix, why, "wait for it to end") from None
         yield
     finally:
@@ -75,6 +75,6 @@ def _own_place(prefix: str) -> VolumeError:
 
 
 def _refused(prefix: str, error: OSError) -> VolumeError:
-    why = f"this path cannot be made ({(error.strerror or str(error)).lower()})"
+    why = f"this path cannot be created ({(error.strerror or str(error)).lower()})"
     fix = "mount an emptyDir there, or run as a user who may write there, or choose another by -o condaPrefixDir=DIR"
     return VolumeError("building for", prefix, why, fix)

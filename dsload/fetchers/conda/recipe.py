@@ -54,7 +54,7 @@ class Recipe:
         channels: names or URLs, the first before the others.
         specs: of conda packages, as MatchSpec reads them.
         pip: for each file, in the order that they are asked for.
-        variables: of the environment, set where it is activated.
+        variables: of the environment, set when it is activated.
         lock: text of a lock file to install from, "" to solve.
         index, extra_indexes, trusted_hosts: of pip.
         link_scripts, keep_packages: as the options say.
@@ -161,11 +161,11 @@ def _specs(given: list[str], config: CondaConfig) -> tuple[str, ...]:
 
 
 def spec_name(spec: str) -> str:
-    """The package that a spec names. Raises UsageError where it is no spec."""
+    """The package that a spec names. Raises UsageError if it is not a spec."""
     try:
         name = MatchSpec(spec).name
     except InvalidMatchSpecError as error:
-        why = f"{spec!r} is no spec of a package ({str(error).splitlines()[0]})"
+        why = f"{spec!r} is not the spec of a package ({str(error).splitlines()[0]})"
         raise UsageError("reading", ENVIRONMENT, why, "write NAME=VERSION or NAME >=VERSION") from error
     return str(getattr(name, "normalized", name))
 
@@ -183,7 +183,7 @@ def _whole(given: Requirements) -> Requirements:
 
 
 def _unquoted(text: str) -> str:
-    """The one word of a text, "" where it is not one."""
+    """The one word of a text, "" if it is not a single word."""
     try:
         words = shlex.split(text, comments=True)
     except ValueError:

@@ -130,7 +130,7 @@ def locked(recipe: Recipe, channels: Sequence[Channel], place: str, where: str) 
         where: the source's name, for messages.
 
     Raises:
-        UsageError: it is no lock file that rattler reads, or not one for this platform.
+        UsageError: it is not a lock file that rattler can read, or not one for this platform.
     """
     with tempfile.TemporaryDirectory(prefix="dsload-conda-") as folder:
         path = Path(folder, "conda.lock")
@@ -138,7 +138,7 @@ def locked(recipe: Recipe, channels: Sequence[Channel], place: str, where: str) 
         try:
             records = _locked_records(LockFile.from_path(path), recipe.name)
         except ParseCondaLockError as error:
-            why = f"it is no lock file that rattler reads ({_shortened(str(error))})"
+            why = f"it is not a lock file that rattler can read ({_shortened(str(error))})"
             raise UsageError("reading", "option lock", why, "give a conda.lock of dsload, or a pixi.lock") from error
     for record in records:
         if record.url.startswith(f"{PUBLIC}/"):
@@ -168,7 +168,7 @@ def _solution(records: list[RepoDataRecord], channels: Sequence[Channel], where:
         good = name.endswith(_FORMS) and record.url.endswith(f"/{name}") and _STEM.fullmatch(name)
         if not good or not _STEM.fullmatch(stem(record)):
             why = f"its channel gives a package the name {stem(record)!r} and the file name {name!r}"
-            raise UnsafePathError("listing", where, why, "tell who runs the channel")
+            raise UnsafePathError("listing", where, why, "report it to whoever maintains the channel")
     ordered = sorted(records, key=lambda record: record.file_name)
     return Solution(ordered, _lock_text(ordered, channels))
 
@@ -197,7 +197,7 @@ def _unread(text: str, where: str, channels: Sequence[Channel]) -> DsloadError:
     why = said(text)
     if "failed to parse" in text:
         why = f"{why} (of one of {', '.join(channel.url for channel in channels)})"
-        return IntegrityError("reading the repodata of", where, why, "check the channel's URL, or have it indexed anew")
+        return IntegrityError("reading the repodata of", where, why, "check the channel's URL, or have it re-indexed")
     if "could not find subdir" in text:
         return NotFoundError("reading the repodata of", where, text.splitlines()[0], "check the channel's name or URL")
     status = _STATUS.search(text)
@@ -219,7 +219,7 @@ def _unsolved(text: str, channels: Sequence[Channel], where: str) -> DsloadError
         tried = ", ".join(channel.url for channel in channels)
         why = f"no package matches {match['spec'].removesuffix(' *')!r} in {tried}"
         return NotFoundError("solving", where, why, "check its name and version, and the channels")
-    return NotFoundError("solving", where, _shortened(reason), "loosen a version, or add a channel; -v tells all of it")
+    return NotFoundError("solving", where, _shortened(reason), "loosen a version, or add a channel; -v shows all of it")
 
 
 def _shortened(text: str) -> str:

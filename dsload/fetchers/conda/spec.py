@@ -144,7 +144,7 @@ def channel_url(text: str, where: str) -> str:
     url = text.rstrip("/")
     if "://" in url and "@" in url.partition("://")[2].partition("/")[2]:  # what follows may be part of a password
         fix = "write /, @ and : of a user name or password as %2F, %40 and %3A"
-        raise UsageError("reading", where.partition(" '")[0], "it has an '@' behind its host", fix)
+        raise UsageError("reading", where.partition(" '")[0], "it has an '@' after its host", fix)
     try:
         parts = urlsplit(url)
         good = parts.scheme == "file" or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)

@@ -59,7 +59,7 @@ class Unpacker:
         Args:
             archive: the file.
             name: of its folder in the cache, as rattler names it.
-            digest: its sha256, b"" where its channel states none.
+            digest: its sha256, b"" if its channel states none.
         """
         self._futures.append(self._pool.submit(self._unpack, archive, name, digest))
 
@@ -93,10 +93,10 @@ class Unpacker:
             raise self._failed(str(answer["error"]), archive.name)
         found = str(answer["sha256"])
         if digest and found != digest.hex():
-            why = f"its sha256 is {found} where the channel states {digest.hex()}"
-            raise IntegrityError("unpacking", f"{archive.name} of {self._source}", why, "have the channel mended")
+            why = f"its sha256 is {found}, but the channel states {digest.hex()}"
+            raise IntegrityError("unpacking", f"{archive.name} of {self._source}", why, "have the channel fixed")
         check(folder, f"{archive.name} of {self._source}")
-        # What rattler knows a whole package of its cache by; where it knows another form, it unpacks it once more.
+        # What rattler knows a whole package of its cache by; if it knows another form, it unpacks it once more.
         with writing("unpacking", f"{archive.name} of {self._source}"):
             (self._cache / f"{name}.lock").write_bytes(_LOCK_REVISION + bytes.fromhex(found))
 
@@ -120,9 +120,9 @@ class Unpacker:
     def _failed(self, text: str, name: str) -> DsloadError:
         where = f"{name} of {self._source}"
         if "outside of destination" in text:
-            return UnsafePathError("unpacking", where, "a name in it leads out of it", "have the channel mended")
+            return UnsafePathError("unpacking", where, "a name in it leads out of it", "have the channel fixed")
         return of_volume(text, "unpacking", where) or IntegrityError(
-            "unpacking", where, said(text), "have the channel mended"
+            "unpacking", where, said(text), "have the channel fixed"
         )
 
 
@@ -153,12 +153,12 @@ def check(folder: Path, where: str) -> None:
         paths += (folder / "info" / "files").read_text("utf-8", "surrogateescape").splitlines()
     for path in paths:
         if why := unsafe(path):
-            raise UnsafePathError("unpacking", where, f"it has a file {path!r}: {why}", "have the channel mended")
+            raise UnsafePathError("unpacking", where, f"it has a file {path!r}: {why}", "have the channel fixed")
     noarch = _read(folder / "info" / "link.json").get("noarch")
     for point in (noarch.get("entry_points") or []) if isinstance(noarch, dict) else []:
         name = str(point).partition("=")[0].strip()
         if "/" in name or unsafe(name):
-            raise UnsafePathError("unpacking", where, f"it has an entry point {name!r}", "have the channel mended")
+            raise UnsafePathError("unpacking", where, f"it has an entry point {name!r}", "have the channel fixed")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -167,12 +167,12 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise IntegrityError("unpacking", str(path), f"it is no JSON ({error})", "have the channel mended") from error
+        raise IntegrityError("unpacking", str(path), f"it is not JSON ({error})", "have the channel fixed") from error
     return found if isinstance(found, dict) else {}
 
 
 def _main() -> None:
-    """Unpack or delete what standard input asks for, a line of JSON each; tell the sha256 of an archive likewise."""
+    """Unpack or delete what standard input asks for, a line of JSON each; answer with an archive's sha256."""
     from rattler.package_streaming import extract
 
     for line in sys.stdin:

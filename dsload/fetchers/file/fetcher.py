@@ -20,7 +20,7 @@ class File:
         self._source = str(source)
 
     def list(self) -> Listing:
-        """Every file, symlink and empty directory below the path; one entry where the path is a file."""
+        """Every file, symlink and empty directory below the path; one entry if the path is a file."""
         try:
             found = os.stat(self._root)
             if not stat.S_ISDIR(found.st_mode):
@@ -53,7 +53,7 @@ class File:
 
     def _file(self, path: str, found: os.stat_result, reader: "FileReader") -> Entry:
         if not stat.S_ISREG(found.st_mode):
-            why = "it is neither a file, a directory nor a symlink"
+            why = "it is not a file, a directory or a symlink"
             raise RefusedError("listing", f"{path} of {self._source}", why, "remove it from the source")
         executable = bool(found.st_mode & 0o111)
         return Entry(path, found.st_size, _version(found), reader, executable=executable)
@@ -71,7 +71,7 @@ class FileReader(BytesReader):
             fd = os.open(os.path.join(self._root, entry.path), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if _version(os.fstat(fd)) != entry.version:
-                    why = "it was written to since it was listed"
+                    why = "it has been written to since it was listed"
                     raise ChangedError("reading", f"{entry.path} of {self._source}", why, "run the same command again")
                 data = os.pread(fd, end - start, start)
                 os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)
@@ -79,7 +79,7 @@ class FileReader(BytesReader):
             finally:
                 os.close(fd)
         except FileNotFoundError as error:
-            why = "it is gone since it was listed"
+            why = "it has disappeared since it was listed"
             raise ChangedError(
                 "reading", f"{entry.path} of {self._source}", why, "run the same command again"
             ) from error

@@ -21,7 +21,7 @@ def read(uri: str, options: Mapping[str, str]) -> Reading:
     """Read a file:// URI. Raises UsageError."""
     parts = check_uri(uri, SPEC.type, SPEC.schemes)
     if parts.netloc not in ("", "localhost"):
-        fix = f"write file:///{parts.netloc}{parts.path} for a path of this machine"
+        fix = f"write file:///{parts.netloc}{parts.path} for a path on this machine"
         raise UsageError("reading", f"URI {uri!r}", f"{parts.netloc!r} is read as a host", fix)
     root = os.path.normpath(unquote(parts.path, errors="surrogateescape")) or "/"
     if "\0" in root:

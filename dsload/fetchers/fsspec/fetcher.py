@@ -69,7 +69,7 @@ class Filesystem:
         try:
             infos = self.use("listing", reader.source, _walk)
         except NotFoundError as error:
-            raise _changed(reader.source, "a folder is gone since it was listed") from error
+            raise _changed(reader.source, "a folder has disappeared since it was listed") from error
         entries = []
         for info in infos:
             name = str(info["name"]).strip("/")
@@ -81,7 +81,7 @@ class Filesystem:
         return [entry for entry in entries if not (entry.directory and entry.path in full)]
 
     def use(self, doing: str, where: str, call: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
-        """Call with the filesystem and the root in it. Where the network failed, the next call opens it anew."""
+        """Call with the filesystem and the root in it. If the network failed, the next call opens it again."""
         filesystem, root = self._open()
         try:
             return _mapped(doing, where, lambda: call(filesystem, root))
@@ -130,12 +130,12 @@ class FilesystemReader(BytesReader):
         self._filesystem, self.source = filesystem, source
 
     def read(self, entry: Entry, start: int, end: int) -> bytes:
-        """Bytes start to end of the file. Raises ChangedError where it is no longer the one that was listed."""
+        """Bytes start to end of the file. Raises ChangedError if it is no longer the one that was listed."""
 
         def call(filesystem: fsspec.AbstractFileSystem, root: str) -> bytes:
             data: bytes = filesystem.cat_file(entry.key, start=start, end=end)
             if end - start < entry.size and not _is_at(entry.version, filesystem.info(entry.key)):
-                raise _changed(where, "it was written to since it was listed")
+                raise _changed(where, "it has been written to since it was listed")
             return data
 
         where = f"{entry.path} of {self.source}"
@@ -144,7 +144,7 @@ class FilesystemReader(BytesReader):
         try:
             return self._filesystem.use("reading", where, call)
         except NotFoundError as error:
-            raise _changed(where, "it is gone since it was listed") from error
+            raise _changed(where, "it has disappeared since it was listed") from error
 
 
 def _walk(filesystem: fsspec.AbstractFileSystem, root: str) -> Iterable[dict[str, Any]]:
@@ -193,7 +193,7 @@ def _entry(path: str, info: dict[str, Any], reader: FilesystemReader) -> Entry:
     if target := info.get("destination"):
         return Entry(path, 0, version, reader, key, symlink=str(target))
     if kind != "file":
-        why = f"it is neither a file, a directory nor a symlink but {kind!r}"
+        why = f"it is not a file, a directory or a symlink but {kind!r}"
         raise RefusedError("listing", f"{path} of {reader.source}", why, "remove it from the source")
     size, mode = info.get("size"), info.get("mode")
     executable = isinstance(mode, int) and bool(mode & 0o111)
@@ -205,7 +205,7 @@ def _version(info: dict[str, Any]) -> str:
 
 
 def _is_at(version: str, info: dict[str, Any]) -> bool:
-    """Whether a file is at a version, as far as its info tells: it may tell less than a listing."""
+    """Whether a file is at a version, as far as its info states it: that may be less than a listing states."""
     name, _, value = version.partition("=")
     return name not in info or str(_plain(info[name])) == value
 
@@ -249,7 +249,7 @@ def _mapped(doing: str, where: str, call: Callable[[], T]) -> T:
     except DsloadError:
         raise
     except FileNotFoundError as error:
-        raise NotFoundError(doing, where, "there is no such path", "check the URI") from error
+        raise NotFoundError(doing, where, "this path does not exist", "check the URI") from error
     except (IsADirectoryError, NotADirectoryError) as error:
         raise _changed(where, "it changed between file and directory") from error
     except PermissionError as error:

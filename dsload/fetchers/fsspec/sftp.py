@@ -16,7 +16,7 @@ from dsload.secrets import Secrets
 
 
 class Sftp(SFTPFileSystem):  # type: ignore[misc]
-    """fsspec's filesystem, which tells modes and symlinks too, and asks for a range in many requests at a time."""
+    """fsspec's filesystem, which also reports modes and symlinks, and asks for a range in many requests at a time."""
 
     @staticmethod
     def _decode_stat(stat: paramiko.SFTPAttributes, parent_path: str | None = None) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class Sftp(SFTPFileSystem):  # type: ignore[misc]
 
 
 def _quiet(prefetch: Callable[..., None]) -> Callable[..., None]:
-    """What sends paramiko's requests ahead, on a thread of its own: a connection that breaks is told to the reader,
+    """What sends paramiko's requests ahead, on a thread of its own: a broken connection is reported to the reader,
     and there to nobody but stderr.
     """
 

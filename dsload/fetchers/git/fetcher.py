@@ -81,12 +81,12 @@ class Git:
                 yield Entry(below, 0, id, Blobs(store), directory=True)
                 continue
             if not url:
-                why = f"{below} is a submodule, and .gitmodules does not say where it comes from"
-                raise NotFoundError("listing", remote.where, why, "mend the commit, or leave submodules out")
+                why = f"{below} is a submodule, but .gitmodules does not say where it comes from"
+                raise NotFoundError("listing", remote.where, why, "fix the commit, or leave submodules out")
             yield from self._submodule(remote, url, below, id, levels)
 
     def _complete(self, remote: Remote, store: Store, commit: str, tree: Tree, prefix: str) -> Store:
-        """A store with the content that the target does not hold, where it was left out so far."""
+        """A store with the content that the target does not hold, if it was left out so far."""
         if not self._held or not isinstance(store, PackStore):
             return store
         try:
@@ -94,7 +94,7 @@ class Git:
                 if ids := sorted(set(lacking)):
                     remote.fetch(ids, 0, store=store)
         except Unadvertised as error:
-            log.info("%s: the server gives no single objects (%s); fetching the whole commit", remote.where, error)
+            log.info("%s: the server does not give single objects (%s); fetching the whole commit", remote.where, error)
             return remote.fetch([commit], 1)
         return store
 
@@ -106,7 +106,7 @@ class Git:
         yield from self._checkout(inner, store, commit, "", f"{path}/", levels - 1)
 
     def _secrets_for(self, location: Location) -> Secrets:
-        """The secrets, where they are for this server."""
+        """The secrets, if they are for this server."""
         secrets = self._context.secrets
         if location.same_site(self._location) or location == self._location:
             return secrets
@@ -120,7 +120,7 @@ def resolve(remote: Remote, wish: Wish, before: str) -> tuple[str, str]:
         before: the commit of the load before, which an abbreviated id that it begins with stands for still.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: it does not exist.
         UsageError: an abbreviated commit id stands for several.
     """
     if FULL.fullmatch(wish.commit):
@@ -145,17 +145,17 @@ def _ref_names(branch: str) -> list[str]:
 
 def _no_branch(remote: Remote, branch: str) -> NotFoundError:
     if not branch:
-        why = "it has no HEAD: it is empty, or its HEAD names a branch that is not there"
+        why = "it has no HEAD: it is empty, or its HEAD names a branch that does not exist"
         return NotFoundError("resolving", remote.where, why, "give option branch")
     known = [name.split("/", 2)[2] for name in remote.refs(_EVERYTHING[1:]) if not name.endswith("^{}")]
     close = get_close_matches(branch, known, 3) or sorted(known)[:5]
     has = f"it has {', '.join(close)}" if close else "it is empty"
-    return NotFoundError("resolving", remote.where, f"there is no branch or tag {branch!r}", has)
+    return NotFoundError("resolving", remote.where, f"it has no branch or tag {branch!r}", has)
 
 
 def _expand(remote: Remote, short: str) -> str:
     """The full id of an abbreviated one, for which all of the history has to be known."""
-    log.info("%s: looking for the commit %s in all branches and tags; a full id would spare that", remote.where, short)
+    log.info("%s: looking for the commit %s in all branches and tags; a full id would avoid that", remote.where, short)
     ids = sorted(set(remote.refs(_EVERYTHING).values()))
     store = remote.open() or (remote.fetch(ids, 0, "tree:0") if ids else None)
     found = store.commits(short) if store else []
@@ -163,7 +163,7 @@ def _expand(remote: Remote, short: str) -> str:
         why = f"{short!r} stands for {len(found)} commits: {', '.join(found[:5])}"
         raise UsageError("reading", "option commit", why, "give more of it")
     if not found:
-        why = f"no branch or tag has a commit {short!r}"
+        why = f"no branch or tag contains a commit {short!r}"
         raise NotFoundError("resolving", remote.where, why, "give the full id")
     return found[0]
 
@@ -200,7 +200,7 @@ def _search(remote: Remote, commit: str, wish: Wish) -> Store:
                 return store
             except KeyError:
                 continue
-    why = f"no branch or tag has the commit {commit}"
+    why = f"no branch or tag contains the commit {commit}"
     raise NotFoundError("resolving", remote.where, why, "check the id, and that it was pushed")
 
 
@@ -232,8 +232,8 @@ def _locate(parent: Location, url: str, where: str) -> Location:
     try:
         location = parse_location(url)
     except DsloadError as error:
-        raise NotFoundError("listing", where, error.why, "mend .gitmodules, or leave submodules out") from error
+        raise NotFoundError("listing", where, error.why, "fix .gitmodules, or leave submodules out") from error
     if location.scheme == "file" and parent.scheme != "file":
-        why = f"its URL is a folder of this machine ({url})"
-        raise NotFoundError("listing", where, why, "mend .gitmodules, or leave submodules out")
+        why = f"its URL is a folder on this machine ({url})"
+        raise NotFoundError("listing", where, why, "fix .gitmodules, or leave submodules out")
     return location

@@ -57,13 +57,13 @@ def make_reader(remote: Remote, config: bytes, ref: str) -> Reader:
     Args:
         remote: the repository.
         config: content of its `.lfsconfig`, which may name another server (git-lfs-config(5)).
-        ref: full name of the branch, "" where there is none; some servers want to know it.
+        ref: full name of the branch, "" if there is none; some servers want to know it.
     """
     endpoint = _endpoint(remote.location, config)
     if endpoint.scheme == "file":
         if remote.location.scheme != "file":
-            why = "lfs.url in .lfsconfig is a folder of this machine"
-            raise NotFoundError("listing", remote.where, why, "mend it, or keep the pointers by -o lfs=false")
+            why = "lfs.url in .lfsconfig is a folder on this machine"
+            raise NotFoundError("listing", remote.where, why, "fix it, or keep the pointers with -o lfs=false")
         return LocalObjects(endpoint.path, remote.where)
     return LfsFiles(_Server(remote, endpoint), ref, remote.where)
 
@@ -135,7 +135,7 @@ class _Server:
         if answer.status in (404, 501):
             said = f": {message}" if message else ""
             why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)}{said})"
-            fix = "check lfs.url in .lfsconfig, or keep the pointers by -o lfs=false"
+            fix = "check lfs.url in .lfsconfig, or keep the pointers with -o lfs=false"
             return NotFoundError(_ASKING, self.where, why, fix)
         error = self.login.error(answer, _ASKING, self.where)
         error.why = f"{error.why}: {message}" if message else error.why
@@ -152,7 +152,7 @@ class LfsFiles(HttpReader):
         self._position: dict[str, int] = {}
 
     def prepare(self, entries: Sequence[Entry]) -> None:
-        """Ask where all of them are. Raises NotFoundError or RefusedError that names those that cannot be had."""
+        """Ask where all of them are. Raises NotFoundError or RefusedError with the names of those that are missing."""
         self._order = list({entry.key: entry for entry in entries}.values())
         self._position = {entry.key: number for number, entry in enumerate(self._order)}
         wrong: list[tuple[Entry, DsloadError]] = []
@@ -178,7 +178,7 @@ class LfsFiles(HttpReader):
         return self._server.request({**body, "hash_algo": "sha256"})
 
     def _take(self, batch: Sequence[Entry], answer: Response) -> list[tuple[Entry, DsloadError]]:
-        """Note what an answer tells; what it does not give, and why."""
+        """Note what an answer states. Returns the objects that it does not give, and why."""
         if answer.status == 413 and len(batch) > 1:
             half = len(batch) // 2
             return [*self._ask(batch[:half]), *self._ask(batch[half:])]
@@ -221,14 +221,14 @@ class LfsFiles(HttpReader):
         names = ", ".join(f"{entry.path} ({error.why})" for entry, error in wrong[:_NAMED])
         more = f" and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
         count = f"{len(wrong):,} of {len(self._order):,} LFS objects"
-        why = f"{count} cannot be had from {self._server.name}: {names}{more}"
-        fix = "have them pushed there, or exclude the files, or keep the pointers by -o lfs=false"
+        why = f"{count} cannot be downloaded from {self._server.name}: {names}{more}"
+        fix = "have them pushed there, or exclude the files, or keep the pointers with -o lfs=false"
         return type(wrong[0][1])(_ASKING, self._where, why, fix)
 
     # Reading
 
     def request(self, entry: Entry) -> Request:
-        """The GET for an object; where its place is not known any more, the POST that tells it first."""
+        """The GET for an object; if its place is no longer known, first the POST that asks for it."""
         action = self._actions.get(entry.key)
         if action is None or action.until < time.monotonic():
             return self._ask_first(entry)
@@ -265,7 +265,7 @@ class LfsFiles(HttpReader):
             return NotFoundError("downloading", where, why, "have it pushed there, or exclude the file")
         if response.status in (401, 403):
             why = f"the LFS storage refuses a request that the server had just authorized ({status})"
-            return RefusedError("downloading", where, why, "check what stands between, such as a proxy, and the clock")
+            return RefusedError("downloading", where, why, "check the clock, and any proxy in between")
         return None
 
 
@@ -286,7 +286,7 @@ class LocalObjects(BytesReader):
                 return file.read(end - start)
         except OSError as error:
             why = f"LFS object {oid[:12]} is not in {self._folder} ({error.strerror})"
-            fix = "fetch it there by `git lfs fetch`, or exclude the file"
+            fix = "fetch it there with `git lfs fetch`, or exclude the file"
             raise NotFoundError("downloading", f"{entry.path} from {self._where}", why, fix) from error
 
 
@@ -305,7 +305,7 @@ def _read_action(said: Mapping[str, Any]) -> Action:
 
 
 def _seconds_until(moment: Any) -> float:
-    """Seconds until a time in ISO 8601; without end where it is none."""
+    """Seconds until a time in ISO 8601; infinite if it is not one."""
     try:
         seconds = datetime.fromisoformat(moment).timestamp() - time.time()
     except (TypeError, ValueError):

@@ -18,7 +18,7 @@ class Location:
 
     Args:
         scheme: http, https, ssh, git or file.
-        host, port: of the server; the scheme's own port where none is given.
+        host, port: of the server; the scheme's own port if none is given.
         path: on the server; as it is in a URL for http and https, unquoted elsewhere. Without a `/` at its start it is
             relative to the home directory, as in `git@host:path`.
         user, password: from the URL.
@@ -68,19 +68,19 @@ def parse_location(uri: str) -> Location:
     """Read a URL of a repository: `http[s]://`, `git://`, `ssh://`, `file://`, `git+…://` or `[user@]host:path`.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: it has none of these forms.
     """
     if "://" not in uri:
         match = SCP.fullmatch(uri)
         if not match or match["host"].startswith("-") or (match["user"] or "").startswith("-"):
-            raise _unreadable(uri, "it is no URL of a repository")
+            raise _unreadable(uri, "it is not the URL of a repository")
         path = match["path"].removeprefix("/~/") if match["path"].startswith("/~/") else match["path"]
         return Location("ssh", match["host"].strip("[]"), 22, path, match["user"] or "")
     parts = urlsplit(uri)
     scheme = parts.scheme.lower().removeprefix("git+")
     host, port = parts.hostname or "", parts.port or PORTS.get(scheme, 0)
     if scheme not in PORTS:
-        raise _unreadable(uri, f"git does not go over {scheme}:// here")
+        raise _unreadable(uri, f"dsload does not speak git over {scheme}://")
     if (scheme != "file") != bool(host) or host.startswith("-") or (parts.username or "").startswith("-"):
         raise _unreadable(uri, "it names no host" if scheme != "file" else "a file:// URL names no host")
     if not parts.path.strip("/"):
@@ -89,7 +89,7 @@ def parse_location(uri: str) -> Location:
     if scheme == "ssh" and path.startswith("/~/"):
         path = path.removeprefix("/~/")
     if "\0" in path or "\n" in path:
-        raise _unreadable(uri, "its path cannot be one")
+        raise _unreadable(uri, "its path holds a NUL byte or a line break")
     password = unquote(parts.password or "")
     hide(password)
     return Location(scheme, host, port, path, unquote(parts.username or ""), password)

@@ -32,7 +32,7 @@ class Login:
         hide(self._value.removeprefix("Basic "))
 
     def headers(self, url: str) -> Mapping[str, str]:
-        """The headers that log in at a URL; none where it is another site's."""
+        """The headers that log in at a URL; none if it is another site's."""
         ours = bool(self._value) and site(url).same_site(self.location)
         return {"Authorization": self._value} if ours else {}
 
@@ -71,7 +71,7 @@ class Login:
             fix = "check the token or user name and password, and what they may read"
             return RefusedError(doing, where, f"the server refused the credentials ({status})", fix)
         if answer.status in (404, 410):
-            fix = "check the URL; some servers say so too where the credentials are missing or may not read it"
-            return NotFoundError(doing, where, f"there is no such repository ({status})", fix)
+            fix = "check the URL; some servers also say so if the credentials are missing or may not read it"
+            return NotFoundError(doing, where, f"this repository does not exist ({status})", fix)
         failure = Failure(f"the server answered {status}", response=answer)
         return to_error(failure, doing, where)

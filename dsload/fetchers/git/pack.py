@@ -71,7 +71,7 @@ class Pack:
         """Find every object and its id. Raises BrokenPack."""
         start = self._at(0, _HEAD)
         if len(start) < _HEAD or not start.startswith((b"PACK\0\0\0\2", b"PACK\0\0\0\3")):
-            raise BrokenPack("it does not begin as a pack does")
+            raise BrokenPack("it does not begin like a pack")
         (count,) = struct.unpack(">I", start[8:])
         at, ids = _HEAD, {}
         waiting: dict[int | bytes, list[int]] = defaultdict(list)  # offsets of deltas by their base
@@ -87,7 +87,7 @@ class Pack:
                     pass
                 at = self._after
         if at != self._end:
-            raise BrokenPack("it ends elsewhere than it says")
+            raise BrokenPack("it does not end where it says")
         self._resolve(ids, waiting)
         self._stretch = _GLANCE
 
@@ -121,7 +121,7 @@ class Pack:
     # Reading
 
     def kind(self, id: bytes) -> int:
-        """COMMIT, TREE, BLOB or TAG. Raises KeyError where it is not here, as do the others."""
+        """COMMIT, TREE, BLOB or TAG. Raises KeyError if it is not here, as do the others."""
         head = self._head(self._offsets[id])
         while head.kind not in _NAMES:
             head = self._head(self._base(head))
@@ -156,7 +156,7 @@ class Pack:
                 break
             deltas.append((offset, head))
             if len(deltas) > _DEEPEST:
-                raise BrokenPack(f"it has more than {_DEEPEST} deltas of each other")
+                raise BrokenPack(f"it has more than {_DEEPEST} deltas in a chain")
             offset = self._base(head)
         else:
             kind, content = self._bases[offset]
@@ -210,14 +210,14 @@ class Pack:
         except IndexError:
             raise BrokenPack("it ends in the middle of an object") from None
         if kind in (0, 5) or (isinstance(base, int) and not _HEAD <= base < offset):
-            raise BrokenPack("an object of it is of no known kind, or has its base outside")
+            raise BrokenPack("an object in it is of an unknown kind, or its base is not in the pack")
         return _Head(kind, size, base, offset + at)
 
     def _whole(self, head: _Head) -> bytes:
         return b"".join(self._inflate(head))
 
     def _inflate(self, head: _Head, first: int = _PIECE) -> Iterator[bytes]:
-        """The data of an object; where it ends is in `_after` then."""
+        """The data of an object; `_after` is then where it ends."""
         inflater, at, left = zlib.decompressobj(), head.data, head.size
         while not inflater.eof:
             data = inflater.unconsumed_tail or self._at(at, min(_PIECE, left + 64))
@@ -227,11 +227,11 @@ class Pack:
             piece = inflater.decompress(data, first)
             left -= len(piece)
             if left < 0:
-                raise BrokenPack("an object of it is larger than it says")
+                raise BrokenPack("an object in it is larger than it says")
             if piece:
                 yield piece
         if left:
-            raise BrokenPack("an object of it is smaller than it says")
+            raise BrokenPack("an object in it is smaller than it says")
         self._after = at - len(inflater.unused_data)
 
     @property
@@ -261,11 +261,11 @@ def _hash(algorithm: str, kind: int, content: bytes) -> bytes:
 
 def _apply(base: bytes, delta: bytes) -> bytes:
     if _made_size(delta) > _LARGEST:
-        raise BrokenPack(f"a delta of it makes more than {_LARGEST >> 20} MiB")
+        raise BrokenPack(f"a delta in it makes more than {_LARGEST >> 20} MiB")
     try:
         made: Any = apply_delta(base, delta)
     except Exception as error:  # of its compiled form, which raises what it likes
-        raise BrokenPack(f"a delta of it cannot be applied ({error})") from error
+        raise BrokenPack(f"a delta in it cannot be applied ({error})") from error
     return b"".join(made)
 
 
@@ -274,11 +274,11 @@ def _made_size(delta: bytes) -> int:
     try:
         return _number(delta, _number(delta, 0)[1])[0]
     except IndexError:
-        raise BrokenPack("a delta of it is too short") from None
+        raise BrokenPack("a delta in it is too short") from None
 
 
 def _number(delta: bytes, at: int) -> tuple[int, int]:
-    """A size in a delta, and where it goes on."""
+    """A size in a delta, and the position after it."""
     size = shift = 0
     while True:
         byte = delta[at]

@@ -1,7 +1,7 @@
 """Git's wire protocol, by dulwich: what refs a server has, and one commit of it.
 
 Smart HTTP goes over the engine's transport (gitprotocol-http(5)), git:// over a socket, ssh over paramiko
-(gitprotocol-pack(5)); all of them in protocol version 2 where the server speaks it (gitprotocol-v2(5)), else 0.
+(gitprotocol-pack(5)); all of them in protocol version 2 if the server speaks it (gitprotocol-v2(5)), else 0.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Remote:
 
     Attributes:
         login: sends requests with its credentials.
-        head: the branch that HEAD stands for, in full, as far as refs() was told.
+        head: the branch that HEAD stands for, in full, as far as refs() has learned it.
     """
 
     def __init__(self, location: Location, secrets: Secrets, client: Client, where: str) -> None:
@@ -74,10 +74,10 @@ class Remote:
         """A store in $TMPDIR with objects and all that they need.
 
         Args:
-            ids: of commits or tags; of any objects where the server gives those.
+            ids: of commits or tags; of any objects if the server gives those.
             depth: how many commits of history, 0 for all.
-            leave_out: what may be left out, where the server can do that (git-rev-list(1), `--filter`).
-            store: to fetch into; a new one where there is none.
+            leave_out: what may be left out, if the server can do that (git-rev-list(1), `--filter`).
+            store: to fetch into; a new one if None.
 
         Raises:
             Unadvertised: the server does not give one of them.
@@ -156,7 +156,7 @@ class Remote:
         try:
             return Repo(self.location.path)
         except NotGitRepository as error:
-            why = "there is no repository there"
+            why = "no repository exists there"
             raise NotFoundError("opening", self.where, why, "check the path") from error
 
     @contextlib.contextmanager

@@ -26,7 +26,7 @@ def open_ssh(
         environment: of the command, as far as the server takes it.
 
     Raises:
-        RefusedError: the server refuses the credentials, or is another than it should be.
+        RefusedError: the server refuses the credentials, or is not the one that it should be.
         UnreachableError: it cannot be reached.
     """
     options = login(location.host, location.port, secrets, timeout)

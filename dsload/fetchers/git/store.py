@@ -38,7 +38,7 @@ class Store:
         self.shallow: set[str] = set()
 
     def raw(self, id: str) -> tuple[int, bytes]:
-        """Kind and content of an object. Raises KeyError where it is not here."""
+        """Kind and content of an object. Raises KeyError if it is not here."""
         raise NotImplementedError
 
     def commits(self, prefix: str) -> list[str]:
@@ -58,10 +58,10 @@ class Store:
         yield self.read(id)
 
     def root(self, commit: str) -> str:
-        """The tree of a commit. Raises KeyError where it is not here."""
+        """The tree of a commit. Raises KeyError if it is not here."""
         kind, content = self.raw(commit)
         if kind != COMMIT:
-            why = f"{commit} is no commit but a {_KINDS[kind]}"
+            why = f"{commit} is a {_KINDS[kind]}, not a commit"
             raise NotFoundError("reading", self.where, why, "give a tag by its name")
         match = _TREE.match(content)
         if not match:
@@ -69,7 +69,7 @@ class Store:
         return match[1].decode()
 
     def tree(self, id: str) -> list[tuple[bytes, int, str]]:
-        """Name, mode and id of the entries of one tree. Raises IntegrityError where it is not here or broken."""
+        """Name, mode and id of the entries of one tree. Raises IntegrityError if it is missing or broken."""
         try:
             kind, content = self.raw(id)
             if kind != TREE:
@@ -78,15 +78,15 @@ class Store:
             return [(name, mode, sha.decode()) for name, mode, sha in found]
         except (KeyError, ValueError, ObjectFormatException) as error:
             why = f"the tree {id} is missing or broken ({error})"
-            raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
+            raise IntegrityError("reading", self.where, why, "report it to whoever maintains the repository") from error
 
     def read(self, id: str) -> bytes:
-        """The content of an object. Raises IntegrityError where it is not here."""
+        """The content of an object. Raises IntegrityError if it is missing."""
         try:
             return self.raw(id)[1]
         except KeyError as error:
             why = f"the object {id} is missing"
-            raise IntegrityError("reading", self.where, why, "tell who keeps the repository") from error
+            raise IntegrityError("reading", self.where, why, "report it to whoever maintains the repository") from error
 
 
 class LocalStore(Store):
@@ -205,7 +205,7 @@ class PackStore(Store):
 
 @contextlib.contextmanager
 def _in_tmpdir(where: str) -> Iterator[None]:
-    """Say of which folder it is where $TMPDIR does not take what is written."""
+    """Name the folder if $TMPDIR does not take what is written."""
     try:
         yield
     except (ConnectionError, TimeoutError):
@@ -213,7 +213,7 @@ def _in_tmpdir(where: str) -> Iterator[None]:
     except OSError as error:
         folder = tempfile.gettempdir() if tempfile.tempdir else "$TMPDIR"
         why = f"{folder} does not take git's objects ({(error.strerror or str(error)).lower()})"
-        fix = "set TMPDIR to a folder that can be written, with room for the repository's objects"
+        fix = "set TMPDIR to a writable folder with room for the repository's objects"
         kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else VolumeError
         raise kind("fetching", where, why, fix) from error
 

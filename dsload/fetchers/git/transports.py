@@ -21,7 +21,7 @@ from dsload.secrets import logger
 
 log = logger(__name__)
 
-_SAY = 10.0  # seconds between two lines that tell how much has come
+_SAY = 10.0  # seconds between two lines that say how much has arrived
 _LENGTH = 4  # hex digits that a line of the protocol begins with
 
 
@@ -130,7 +130,8 @@ class HttpClient(AbstractHttpGitClient):
             raise self._login.error(answer, "asking", self._where)
         page = _Page(answer, url)
         if not page.content_type.startswith("application/x-git-"):
-            why = f"{urlsplit(answer.url).netloc} answers with {page.content_type or 'no type'}, as no git server does"
+            kind = page.content_type or "no type"
+            why = f"{urlsplit(answer.url).netloc} answers with {kind}, which no git server does"
             raise NotFoundError("asking", self._where, why, "check the URL, and that the server speaks smart HTTP")
         file: BinaryIO = pack or io.BytesIO(answer.body)
         file.seek(_LENGTH)
@@ -177,7 +178,7 @@ def open_tcp(host: str, port: int, service: str, path: str, timeout: float) -> P
         timeout: seconds that it may be silent.
 
     Raises:
-        NoDaemon: there is none.
+        NoDaemon: nobody listens there.
     """
     try:
         connection = socket.create_connection((host, port), timeout)

@@ -19,8 +19,8 @@ from dsload.secrets import logger
 
 log = logger(__name__)
 
-_POINTER = 1024  # bytes; what is larger is no LFS pointer
-_DEEPEST = 1000  # folders in each other
+_POINTER = 1024  # bytes; a larger file is not an LFS pointer
+_DEEPEST = 1000  # nested folders
 _LINK, _SUBMODULE = 0o120000, 0o160000
 _ATTRIBUTES = b".gitattributes"
 SETTINGS = (LFS_CONFIG, MODULES) = (b".lfsconfig", b".gitmodules")
@@ -44,7 +44,7 @@ class Tree:
     attributes: dict[bytes, str] = field(default_factory=dict)
 
     def find(self, path: bytes) -> str:
-        """The id of a file, "" where there is none of this name."""
+        """The id of a file, "" if none has this name."""
         return next((id for name, _, id in self.files if name == path), "")
 
 
@@ -64,7 +64,7 @@ def read_tree(store: Store, root: str) -> Tree:
             path = folder + name
             if stat.S_ISDIR(mode):
                 if path.count(b"/") > _DEEPEST:
-                    why = f"it has more than {_DEEPEST} folders in each other"
+                    why = f"it has more than {_DEEPEST} nested folders"
                     raise UnsafePathError("reading", store.where, why, "load another source")
                 waiting.append((path + b"/", sha))
             elif stat.S_IFMT(mode) == _SUBMODULE:
@@ -86,7 +86,7 @@ def _check_name(name: bytes, folder: bytes, where: str) -> None:
     if not good:
         why = "git does not check out such a name either"
         path = (folder + name).decode("utf-8", "backslashreplace")
-        raise UnsafePathError("checking the listing's name", repr(path), why, f"mend the commit in {where}")
+        raise UnsafePathError("checking the listing's name", repr(path), why, f"fix the commit in {where}")
 
 
 def _is_utf8(name: bytes) -> bool:
@@ -168,7 +168,8 @@ def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None, held
             pointers += 1
         entries.append(Entry(path, size, id, blobs, id, Checksum(algorithm, id), executable))
     if pointers:
-        log.warning("%s: %d files look like LFS pointers, but no .gitattributes says so: kept", store.where, pointers)
+        looks = "1 file looks like an LFS pointer" if pointers == 1 else f"{pointers:,} files look like LFS pointers"
+        log.warning("%s: %s, but no .gitattributes says so: kept", store.where, looks)
     for name, id in tree.links:
         path = prefix + os.fsdecode(name)
         target = os.fsdecode(store.read(id)) if id in store else held[path].symlink

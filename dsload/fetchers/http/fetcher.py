@@ -22,7 +22,7 @@ Links = list[Link]
 Level = list[tuple[str, Iterable[Link]]]  # of an index: path with `/` at its end, links
 
 _DEEPEST = 64  # folders; an index that goes deeper leads in circles
-_CADDY_LIMIT = 10_000  # entries of a folder; Caddy's default file_limit, at which it stops without a word
+_CADDY_LIMIT = 10_000  # entries of a folder; Caddy's default file_limit, at which it stops silently
 _DIGESTS = frozenset({"repr-digest", "content-digest", "digest", "content-md5"})
 _SUMS = frozenset({"SHA256SUMS", "SHA256SUMS.txt", "sha256sums.txt"})
 
@@ -47,7 +47,7 @@ class Http:
             if (links := self._links(page)) is not None:
                 return self._crawl(page, links)
             if "content-disposition" not in page.headers:
-                why = "it is a page, and no directory index that dsload reads (nginx, Apache, Caddy, Python)"
+                why = "it is a page, not a directory index that dsload can read (nginx, Apache, Caddy, Python)"
                 raise NotFoundError("listing", str(self._source), why, "name one file, or a folder that is listed")
         head = self._head(self._url)
         if urlsplit(head.url).path.endswith("/") and not urlsplit(self._url).path.endswith("/"):
@@ -70,7 +70,7 @@ class Http:
         return Listing([replace(entry, checksum=reader.stated(entry, head))])
 
     def _head(self, url: str) -> Response:
-        """HEAD; and where that is refused, as by a signed URL, a GET of one byte."""
+        """HEAD; if that is refused, as by a signed URL, a GET of one byte."""
         where = str(self._source)
         answer = self._client.fetch(self._request(url, "HEAD"), "asking for", where)
         if answer.status < 300:
@@ -116,7 +116,7 @@ class Http:
         for (prefix, url), page in zip(folders, pages, strict=True):
             links = self._links(self._good(page, prefix), prefix)
             if links is None:
-                why = "it is no directory index that dsload reads"
+                why = "it is not a directory index that dsload can read"
                 raise NotFoundError("listing", f"{prefix} of {self._source}", why, "have the server list it")
             if origin(page.url) != origin(url):
                 raise UnsafePathError("listing", f"{prefix} of {self._source}", "it leads to another host")
@@ -124,7 +124,7 @@ class Http:
         return level
 
     def _with_heads(self, entries: Entries, reader: "HttpFiles") -> Entries:
-        """Ask for what the index did not tell: exact sizes and versions."""
+        """Ask for what the index did not state: exact sizes and versions."""
         vague = [i for i, entry in enumerate(entries) if (entry.size < 0 or not entry.version) and not entry.directory]
         vague = [i for i in vague if not unsafe(entries[i].path)]
         heads = (replace(reader.request(entries[i]), method="HEAD") for i in vague)
@@ -184,11 +184,11 @@ class Http:
         return Failure(reason, response=answer)
 
     def _links(self, page: Response, path: str = "") -> Links | None:
-        """The links of an index, None where the page is none."""
+        """The links of an index, None if the page is not one."""
         links = parse_index(page.body, page.headers.get("content-type", ""), page.url)
         if links and len(links) == _CADDY_LIMIT and page.headers.get("server", "").lower().startswith("caddy"):
             where = f"{path} of {self._source}" if path else str(self._source)
-            why = f"Caddy lists {_CADDY_LIMIT:,} files of a folder and leaves out the others"
+            why = f"Caddy lists {_CADDY_LIMIT:,} files of a folder and leaves out the rest"
             raise IntegrityError("listing", where, why, "raise file_limit of its file_server's browse")
         return links
 
@@ -226,7 +226,7 @@ class HttpFiles(HttpReader):
         return Checksum(*found) if found else None
 
     def key(self, path: str, href: str) -> str:
-        """The key of an entry: "" where its URL follows from its path."""
+        """The key of an entry: "" if its URL follows from its path."""
         return "" if self._folder + quoted(path) == href else href
 
     def with_query(self, url: str) -> str:
@@ -240,7 +240,7 @@ def _entry(path: str, link: Link, reader: HttpFiles) -> Entry:
 
 
 def _learned(entry: Entry, head: Response) -> Entry:
-    """An entry with the size and version that a HEAD or a one-byte GET told."""
+    """An entry with the size and version that a HEAD or a one-byte GET stated."""
     headers = head.headers
     if head.status == 206:
         length = headers.get("content-range", "").rpartition("/")[2]

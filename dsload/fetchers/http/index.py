@@ -37,8 +37,8 @@ class Link:
             Bytes that are not UTF-8 are surrogates, as in os.fsdecode.
         href: the absolute URL, encoded as the server wrote it, without a fragment or a query that only sorts.
         directory: whether the page says that it is one.
-        size: bytes; -1 where the page does not tell exactly, and for directories.
-        modified: ISO 8601, as precise as the page tells it, with a zone only if it tells one; empty if none.
+        size: bytes; -1 if the page does not state it exactly, and for directories.
+        modified: ISO 8601, as precise as on the page, with a zone only if the page has one; empty if unknown.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Link:
 
 
 class _Row(NamedTuple):
-    """What a page tells of one link. The href is ASCII, relative or not."""
+    """What a page states of one link. The href is ASCII, relative or not."""
 
     href: str
     size: int
@@ -81,7 +81,7 @@ _SORTING_KEYS = frozenset({"C", "O", "sort", "order"})
 
 
 def parse_index(page: bytes, content_type: str, url: str) -> list[Link] | None:
-    """Read a directory index; None where the page is not one that a server of the module's list makes.
+    """Read a directory index; None if the page does not come from a server in the module's list.
 
     Links that lead up, below a subfolder, to another origin or only to another sorting are left out.
 
@@ -101,7 +101,7 @@ def parse_index(page: bytes, content_type: str, url: str) -> list[Link] | None:
     links: dict[str, Link] = {}
     for row in rows:
         link = folder.link(row)
-        # Apache's IconsAreLinks has each link twice, and only the second tells size and time.
+        # Apache's IconsAreLinks has each link twice, and only the second has size and time.
         if link and (link.href not in links or link.size >= 0 or link.modified):
             links[link.href] = link
     return list(links.values())
@@ -186,7 +186,7 @@ def _json_rows(page: bytes, folder: "_Folder") -> list[_Row] | None:
             return [_nginx_row(item) for item in items]
         if all(map(_is_caddy_item, items)):
             return [_caddy_row(item) for item in items]
-    except (ValueError, RecursionError):  # no JSON, a surrogate in a name, nested without end: no index
+    except (ValueError, RecursionError):  # not JSON, a surrogate in a name, or nested endlessly: not an index
         return None
     return None
 
@@ -202,7 +202,7 @@ def _is_nginx_item(item: Any) -> bool:
 
 def _nginx_row(item: dict[str, Any]) -> _Row:
     name, time = item["name"], _IMF_FIXDATE.fullmatch(item["mtime"])
-    # Dots are encoded where they are a hostile name, which would else be taken for a link to the parent.
+    # Dots are encoded if they are a hostile name, which would otherwise be taken for a link to the parent.
     href = "%2E" * len(name) if name in (".", "..") else quote(name, safe="", errors="surrogateescape")
     slash = "/" if item["type"] == "directory" else ""
     return _Row(f"./{href}{slash}", _json_size(item), f"{_iso_day(time)}T{time['time']}Z" if time else "")
@@ -250,7 +250,7 @@ class _Folder:
         return cls(f"{parts.scheme}://{parts.netloc}{folder}", _origin(url), folder.split("/")[:-1], folder == path)
 
     def link(self, row: _Row) -> Link | None:
-        """The link, or None where it does not lead to a direct child."""
+        """The link, or None if it does not lead to a direct child."""
         path, _, query = row.href.partition("#")[0].partition("?")
         below = self._below(path)
         if not below:

@@ -18,7 +18,7 @@ def parse_sums(text: str) -> dict[str, str]:
 
     Its lines are those of GNU coreutils (`sha256sum`, with `*` for binary and `\` before a line whose name is
     escaped) and of BSD (`SHA256 (name) = hex`: `sha256sum --tag`, `shasum --tag`, and without the blanks
-    `openssl dgst`); others are passed over. A leading `./` of a name is removed; its last line counts.
+    `openssl dgst`); others are ignored. A leading `./` of a name is removed; its last line counts.
     """
     sums = {}
     for line in text.split("\n"):
@@ -43,7 +43,7 @@ def parse_single_sum(text: str, name: str) -> str | None:
     """Read the `<name>.sha256` beside a file: a bare SHA-256, or a line of a sums file for that name.
 
     The line's name may differ in its directory; `-` stands for any, being what `sha256sum < file` writes.
-    None where nothing is told of the file, or two different things.
+    None if nothing is stated for the file, or two different digests are.
     """
     bare = text.strip()
     if _HEX.fullmatch(bare):
@@ -60,12 +60,12 @@ def header_digest(headers: Mapping[str, str], whole: bool) -> tuple[str, str] | 
     """The strongest digest of the whole file that a response states: `sha256` or `md5`, and lower-case hex.
 
     Repr-Digest and Content-Digest are RFC 9530 (`sha-256=:base64:`), Digest is RFC 3230 (`SHA-256=base64`),
-    Content-MD5 is RFC 1864. Malformed values and other algorithms are passed over.
+    Content-MD5 is RFC 1864. Malformed values and other algorithms are ignored.
 
     Args:
         headers: of the response, names in lower case.
         whole: whether its body is the whole file (a 200, not a 206): only then do Content-Digest and
-            Content-MD5 speak of the file.
+            Content-MD5 describe the file.
     """
     stated: dict[str, str] = {}
     for header in ("repr-digest", "digest", "content-digest") if whole else ("repr-digest", "digest"):
@@ -83,7 +83,7 @@ def _bare(value: str) -> str:
 
 
 def _add(stated: dict[str, str], algorithm: str | None, value: str) -> None:
-    """Note a digest, unless it is malformed or an earlier header told one."""
+    """Note a digest, unless it is malformed or an earlier header stated one."""
     try:
         digest = base64.b64decode(value, validate=True)
     except ValueError:

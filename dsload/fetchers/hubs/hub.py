@@ -35,7 +35,7 @@ class Hub(Protocol):
         """The GET for a file of the repository, at the revision that was listed."""
 
     def explain(self, answer: Response, doing: str, where: str) -> DsloadError | None:
-        """The error that the hub's answer means; None for what its status says."""
+        """The error that the hub's answer means; None if its status says it all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +50,35 @@ class HubFiles(HttpReader):
         return self.hub.request(entry.key or entry.path)
 
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
-        """The hub's own word for what went wrong."""
+        """The hub's own account of what went wrong."""
         where = f"{entry.path} from {self.source}"
         if response.redirected and response.status in (401, 403):
             host = urlsplit(response.url).netloc
             why = f"{host} answered {status_text(response.status)} to a URL that the hub had just signed for it"
-            return RefusedError("downloading", where, why, "check what stands between, such as a proxy, and the clock")
+            return RefusedError("downloading", where, why, "check the clock, and any proxy in between")
         if response.redirected:
             return None
         if response.status == 404:
-            return ChangedError("downloading", where, "it is gone since it was listed", "run the same command again")
+            return ChangedError(
+                "downloading", where, "it has disappeared since it was listed", "run the same command again"
+            )
         return self.hub.explain(response, "downloading", where)
 
 
 def read_json(answer: Response, where: str) -> Any:
-    """The value of a JSON answer. Raises NotFoundError where it is none: then this is no hub."""
+    """The value of a JSON answer. Raises NotFoundError if it is not JSON: then this is not a hub."""
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as error:
-        why = f"{urlsplit(answer.url).netloc} answers with what is no JSON"
+        why = f"{urlsplit(answer.url).netloc} answers with something that is not JSON"
         raise NotFoundError("listing", where, why, "check that the endpoint is a hub's") from error
 
 
 def make_entry(path: Any, size: Any, algorithm: str, digest: Any, reader: HubFiles) -> Entry:
-    """An entry for a file of a hub's listing; its content is told by its digest, where there is one.
+    """An entry for a file of a hub's listing; its version is its digest, if the listing has one.
 
     Raises:
-        NotFoundError: the listing has no such form.
+        NotFoundError: the row does not have the expected form.
     """
     known = isinstance(digest, str) and _DIGESTS[algorithm].fullmatch(digest.lower())
     if not isinstance(path, str) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
@@ -97,7 +99,7 @@ def make_listing(entries: Iterable[Entry], repo: Repo, source: Source, server: s
         revision: the commit of the entries.
 
     Raises:
-        NotFoundError: there is nothing at the path.
+        NotFoundError: nothing exists at the path.
     """
     found = [entry for entry in entries if not repo.path or _below(entry.path, repo.path)]
     if repo.path and not found:

@@ -60,7 +60,7 @@ class HuggingFace:
         if commit := self._commit_of(entries):
             self._revision = commit
             return self._listing(self._tree(), commit)
-        log.warning("%s does not tell which commit %s is", self._endpoint, self._revision)
+        log.warning("%s does not say which commit %s is", self._endpoint, self._revision)
         return self._listing(entries, None)
 
     def _listing(self, entries: Iterable[Entry], commit: str | None) -> Listing:
@@ -69,7 +69,7 @@ class HuggingFace:
     # The revision
 
     def _commit(self) -> str:
-        """The commit that the revision stands for, "" where a mirror does not tell.
+        """The commit that the revision stands for, "" if a mirror does not say.
 
         Only an answer with the hub's own error code is final: a mirror may lack this call.
         """
@@ -85,7 +85,7 @@ class HuggingFace:
         return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else ""
 
     def _commit_of(self, entries: Sequence[Entry]) -> str:
-        """The commit that the answer for a file tells; of a small one, which no storage host answers for."""
+        """The commit that the answer for a file states; of a small file, as no storage host answers for that."""
         plain = [entry for entry in entries if entry.checksum and entry.checksum.algorithm == "gitblob"]
         for entry in plain[:1]:
             head = replace(self.request(entry.path), method="HEAD")
@@ -102,13 +102,13 @@ class HuggingFace:
         query, asked = "recursive=True&expand=False", set[str]()
         while query:
             if query in asked:
-                why = f"the pages of {self._endpoint} go in circles"
-                raise IntegrityError("listing", str(self._source), why, "tell who keeps the hub")
+                why = f"the pages of {self._endpoint} form a loop"
+                raise IntegrityError("listing", str(self._source), why, "report it to whoever maintains the hub")
             asked.add(query)
             page = self._good(self._get(f"{self._api}/tree/{quote(self._revision, safe='')}?{query}"))
             rows = read_json(page, str(self._source))
             if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                why = f"{self._endpoint} answers with what is no listing"
+                why = f"{self._endpoint} answers with something that is not a listing"
                 raise NotFoundError("listing", str(self._source), why, "check that the endpoint is a hub's")
             yield from (_entry(row, reader) for row in rows if row.get("type") == "file")
             query = _next_query(page)

@@ -1,6 +1,6 @@
 """ModelScope: metadata by its API, bytes by the engine.
 
-Protocol: /api/v1/models/ID/repo/files, which stops at 3,000 rows without a word, /api/v1/datasets/ID/repo/tree, which
+Protocol: /api/v1/models/ID/repo/files, which silently stops at 3,000 rows, /api/v1/datasets/ID/repo/tree, which
 is paged, and …/repo?Revision=&FilePath= for the bytes; as the official client (modelscope-hub) uses them.
 """
 
@@ -40,7 +40,7 @@ log = logger(__name__)
 HOME = "https://modelscope.cn"
 _SITES = (HOME, "https://www.modelscope.cn", "http://modelscope.cn", "http://www.modelscope.cn")
 _LISTING = {"model": "repo/files", "dataset": "repo/tree"}
-_CUT = 3000  # rows of a model's listing; what comes after them is left out without a word
+_CUT = 3000  # rows of a model's listing; what comes after them is silently left out
 _PAGE = 200  # rows of a page of a dataset's listing
 _AT_ONCE = 32  # requests under way: their answers wait in memory
 _DEEPEST = 64  # folders
@@ -63,8 +63,8 @@ class ModelScope:
         self._mirrors = tuple((site, self._endpoint) for site in _SITES) if self._endpoint not in _SITES else ()
         self._api = f"{self._endpoint}/api/v1/{KINDS[self._repo.kind]}/{quote(self._repo.id)}"
         self._revision = self._repo.revision or "master"
-        self._readable = False  # whether a listing was had: then a 403 says nothing about the token
-        self._commits: dict[str, str] = {}  # that last changed each file, where the hub tells no other commit
+        self._readable = False  # whether a listing succeeded: then a 403 says nothing about the token
+        self._commits: dict[str, str] = {}  # that last changed each file, if the hub states no other commit
 
     def list(self) -> Listing:
         """Every file of the repository at the commit that the revision stands for now.
@@ -79,7 +79,7 @@ class ModelScope:
         files = {path: row for path, row in rows.items() if row.get("Type") != "tree"}
         commit = _commit_in(self._revision) or None
         if commit is None:
-            log.warning("%s does not tell which commit %s is", self._endpoint, self._revision)
+            log.warning("%s does not say which commit %s is", self._endpoint, self._revision)
             self._commits = {path: _commit_in(row.get("Revision")) for path, row in files.items()}
         reader = HubFiles(self, str(self._source))
         entries = (
@@ -102,7 +102,7 @@ class ModelScope:
         return first
 
     def _commit(self) -> str:
-        """The commit that the list of branches and tags has for the revision, "" where it has none."""
+        """The commit that the list of branches and tags has for the revision, "" if it has none."""
         answer = self._client.fetch(self._get(f"{self._api}/revisions"), "listing", str(self._source))
         if answer.status >= 300:
             return ""
@@ -141,7 +141,7 @@ class ModelScope:
         return rows
 
     def _walk(self, first: Data) -> Rows:
-        """A model's rows; where the hub has cut the listing, folder by folder.
+        """A model's rows; if the hub has cut the listing, folder by folder.
 
         A folder that comes back cut is listed by itself, and then each of its own folders with all below them.
         """
@@ -192,7 +192,7 @@ class ModelScope:
         """What an answer holds. An error may come as one of status 200.
 
         Raises:
-            UnreachableError: the error will pass. A 403 does where a listing was had before: the hub answers so now
+            UnreachableError: the error will pass. A 403 does if a listing succeeded before: the hub answers so now
                 and then to those who may read it.
         """
         where = str(self._source)
@@ -207,7 +207,7 @@ class ModelScope:
             raise self._refusal(body, "listing", where)
         data = body.get("Data") if isinstance(body, dict) else None
         if not isinstance(data, dict):
-            why = f"{self._endpoint} answers with what is no listing"
+            why = f"{self._endpoint} answers with something that is not a listing"
             raise NotFoundError("listing", where, why, "check that the endpoint is a hub's")
         return data
 
@@ -251,7 +251,7 @@ class ModelScope:
 
 
 _PASSING = re.compile(r"429|5\d\d")
-_MISSING = ("404", "10010205", "10990101")  # the hub's own codes for what is not there begin so
+_MISSING = ("404", "10010205", "10990101")  # the hub's own codes for what does not exist begin like this
 
 
 def _rows(data: Data) -> Rows:
@@ -261,7 +261,7 @@ def _rows(data: Data) -> Rows:
 
 
 def _dig(value: Any, *names: str) -> Any:
-    """What lies at these names in maps within maps, None where it does not."""
+    """What lies at these names in nested maps, None if nothing does."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value

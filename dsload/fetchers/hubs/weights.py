@@ -32,17 +32,17 @@ def read_format(text: str) -> str:
     """The option weights: one of FORMATS, with or without a dot; "" for all. Raises UsageError."""
     name = text.lower().lstrip(".")
     if name and name not in FORMATS:
-        why = f"{text!r} is no format of weights"
+        why = f"{text!r} is not a format of weights"
         raise UsageError("reading", "option weights", why, f"known: {', '.join(FORMATS)}")
     return name
 
 
 def other_formats(paths: Iterable[str], keep: str) -> frozenset[str]:
-    """The paths that hold, in another format, the weights that are there in the format to keep.
+    """The paths that hold, in another format, the weights that also exist in the format to keep.
 
     Args:
         paths: of a whole repository.
-        keep: one of FORMATS. Where nothing has it, nothing is left out.
+        keep: one of FORMATS. If nothing has it, nothing is left out.
     """
     weights = [(path, *found) for path in paths if (found := _weights(path))]
     kept = {group for _, form, group in weights if form == keep}

@@ -97,10 +97,12 @@ class S3:
             if page.findtext("IsTruncated") != "true":
                 return
             if not token:
-                raise NotFoundError("listing", str(self._source), "the store cut its listing and gave no way to go on")
+                raise NotFoundError(
+                    "listing", str(self._source), "the store cut its listing short and gave no way to continue"
+                )
 
     def _object(self, refused: RefusedError | None) -> Entry | None:
-        """The object of this very name; where there is none, and the listing was refused, that is the answer."""
+        """The object of this very name. If it does not exist and the listing was refused, raises that refusal."""
         folder, _, name = self._path.rpartition("/")
         reader = self._reader(folder + "/" if folder else "")
         answer = self._client.fetch(self._request(self._path, {}, "HEAD"), "looking for", str(self._source))
@@ -132,7 +134,7 @@ class S3:
         raise explain(answer, where, self._keys() is None) or to_error(_failure(answer), "listing", where)
 
     def _no_bucket(self) -> NotFoundError:
-        why = f"there is no bucket {self._bucket!r} at {self._endpoint}"
+        why = f"the bucket {self._bucket!r} does not exist at {self._endpoint}"
         fix = f"is {self._bucket!r} a server? Then give -o endpoint=http://{self._bucket} and s3://BUCKET/PATH"
         return NotFoundError("listing", str(self._source), why, fix)
 
@@ -163,7 +165,9 @@ class S3:
         """The error that an answer to a GET means."""
         where = f"{entry.path} of {self._source}"
         if _code(answer) == "NoSuchKey":
-            return ChangedError("reading", where, "it is gone since it was listed", "run the same command again")
+            return ChangedError(
+                "reading", where, "it has disappeared since it was listed", "run the same command again"
+            )
         return explain(answer, where, self._keys() is None)
 
 
@@ -182,17 +186,17 @@ class S3Objects(HttpReader):
         return self.store.request(self.prefix + (entry.key or entry.path), {}, headers)
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
-        """The HEAD that tells checksums, or with part=1 and more the size of a part."""
+        """The HEAD for the checksums, or with part=1 and more for the size of a part."""
         query = {"partNumber": str(part)} if part else {}
         headers = {"x-amz-checksum-mode": "ENABLED"}
         return self.store.request(self.prefix + (entry.key or entry.path), query, headers, "HEAD")
 
     def stated(self, entry: Entry, response: Response) -> Checksum | None:
-        """`x-amz-checksum-*`, else the ETag where it is an MD5."""
+        """`x-amz-checksum-*`, else the ETag if it is an MD5."""
         return _header_checksum(response.headers) or _etag_checksum(response.headers)
 
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
-        """The store's own word for what went wrong."""
+        """The store's own account of what went wrong."""
         return self.store.explain(entry, response)
 
 
@@ -200,7 +204,7 @@ def _entry(path: str, size: int, etag: str, reader: S3Objects) -> Entry | None:
     """An entry for a key relative to the prefix. A key that ends in `/` is a folder; `a//b` lies at a/b."""
     if path.endswith("/") or not path:
         if size and path:
-            return Entry(path, size, etag, reader)  # no name of a file: refused where it is not excluded
+            return Entry(path, size, etag, reader)  # no name of a file: refused unless it is excluded
         if size:
             why = f"it holds {size:,} bytes under the name of a folder"
             raise UnsafePathError("listing", f"the object {reader.prefix + path!r}", why, "rename it in the bucket")
@@ -225,7 +229,7 @@ def _header_checksum(headers: Mapping[str, str]) -> Checksum | None:
 
 
 def _etag_checksum(headers: Mapping[str, str]) -> Checksum | None:
-    """The MD5 in an ETag; under SSE-KMS and SSE-C it is none."""
+    """The MD5 in an ETag; under SSE-KMS and SSE-C an ETag is not an MD5."""
     encryption = headers.get("x-amz-server-side-encryption", "")
     if encryption.startswith("aws:") or "x-amz-server-side-encryption-customer-algorithm" in headers:
         return None
@@ -249,10 +253,10 @@ class _Chain:
         self.endpoint_given = bool(config.endpoint or self._from_variable)
 
     def keys(self) -> Keys:
-        """A function that gives the keys as they are now; None where there are none."""
+        """A function that returns the keys as they are now; None if there are none."""
         if bool(self._secrets.access_key) != bool(self._secrets.secret_key):
             fix = "the secrets directory needs both files, or neither"
-            raise UsageError("reading the secrets", "access-key and secret-key", "only one of them is there", fix)
+            raise UsageError("reading the secrets", "access-key and secret-key", "only one of them exists", fix)
         if self._secrets.access_key:
             mounted = (self._secrets.access_key, self._secrets.secret_key, self._secrets.session_token)
             return lambda: mounted
@@ -319,7 +323,7 @@ def _aws_endpoint(region: str) -> str:
 
 
 def explain(answer: Response, where: str, anonymous: bool) -> DsloadError | None:
-    """The one place where S3's error codes become dsload's; None where the status says it all."""
+    """The one place where S3's error codes become dsload's; None if the status says it all."""
     code = _code(answer)
     why = f"the store answered {status_text(answer.status)}" + (f" ({code})" if code else "")
     if code in _KEYS_REFUSED:
@@ -353,7 +357,7 @@ def _parse(answer: Response, where: str) -> ET.Element:
     try:
         root = ET.fromstring(re.sub(rb' xmlns="[^"]{0,200}"', b"", answer.body, count=1))  # noqa: S314 - expat bounds entities
     except ET.ParseError as error:
-        why = f"the answer is no XML ({error})"
+        why = f"the answer is not XML ({error})"
         raise NotFoundError("listing", where, why, "check that the endpoint is an S3 store") from error
     if root.tag != "ListBucketResult":
         raise NotFoundError("listing", where, f"the answer is a {root.tag}, not a listing", "check the endpoint")

@@ -76,7 +76,7 @@ SPEC = Spec(
     ("s3",),
     "dsload.fetchers.s3.fetcher:S3",
     {
-        "region": "of the bucket; found out if not given",
+        "region": "of the bucket; looked up if not given",
         "endpoint": "URL of an S3-compatible store",
         "provider": "AWS, MINIO, …: kept for the original data-loader; the endpoint decides",
         "addressingStyle": "path or virtual; by default path with an endpoint, virtual on AWS",
