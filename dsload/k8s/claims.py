@@ -10,7 +10,8 @@ from dsload.errors import UsageError
 from dsload.k8s.cluster import Cluster, Manifest
 from dsload.k8s.crd import DEFAULT_ACCESS_MODE, DEFAULT_SIZE, DEFAULT_VOLUME_MODE
 from dsload.k8s.dataset import Dataset
-from dsload.k8s.metadata import DATASET_LABEL, NAME_LIMIT, bounded, metadata, own_label, without_applied
+from dsload.k8s.metadata import DATASET_LABEL, bounded, metadata, own_label, without_applied
+from dsload.k8s.rules import NAME_LIMIT
 from dsload.secrets import public_uri
 
 _ZERO = re.compile(r"[0.]*[A-Za-z]*")

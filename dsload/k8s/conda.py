@@ -8,7 +8,8 @@ from dsload.fetchers.conda.spec import FILES as CONDA_FILES
 from dsload.fetchers.conda.spec import GPU_TYPES, CondaConfig
 from dsload.k8s.cluster import Manifest
 from dsload.k8s.dataset import Dataset
-from dsload.k8s.metadata import NAME_LIMIT, bounded, metadata
+from dsload.k8s.metadata import bounded, metadata
+from dsload.k8s.rules import NAME_LIMIT
 from dsload.source import Source
 
 TYPE = "CONDA"

@@ -13,11 +13,13 @@ from dsload.k8s.rules import (
     GPU,
     GROWS_BY_ONE,
     IMMUTABLE,
+    LABEL_LIMIT,
     LABEL_VALUE,
     MANUAL,
     MANUAL_URI,
     MODE,
     MOUNTED_NOT_ABOVE,
+    NAME_LIMIT,
     NEEDS_VALUES,
     NO_NUL,
     NOT_ABOVE,
@@ -27,6 +29,8 @@ from dsload.k8s.rules import (
     RELATIVE,
     SUBDOMAIN,
     TAKES_NO_VALUES,
+    WITH_VALUES,
+    WITHOUT_VALUES,
     Rule,
     has_form,
     optional,
@@ -40,7 +44,7 @@ PHASES = ("PENDING", "PROCESSING", "READY", "FAILED")
 DEFAULT_PATH, DEFAULT_MODE, DEFAULT_ID = "/", "0774", DEFAULT_OWNER
 DEFAULT_ACCESS_MODE, DEFAULT_VOLUME_MODE, DEFAULT_SIZE = "ReadWriteMany", "Filesystem", "100Ti"
 
-_LONGEST_NAME, _LONGEST_PATH, _LONGEST_URI, _LONGEST_OPTION = 253, 4096, 8192, 262_144
+_LONGEST_PATH, _LONGEST_URI, _LONGEST_OPTION = 4096, 8192, 262_144
 _MOST = 128
 _LARGEST_ROUND, _LARGEST_ID = 2**31 - 1, 2**32 - 2
 
@@ -394,7 +398,7 @@ def _label_selector(description: str) -> Schema:
             "key": _text("Key of the label that the requirement applies to.", 317, pattern=QUALIFIED_NAME),
             "operator": _choice(
                 "Relation of the label to the values: In, NotIn, Exists or DoesNotExist.",
-                ("In", "NotIn", "Exists", "DoesNotExist"),
+                (*WITH_VALUES, *WITHOUT_VALUES),
             ),
             "values": _list(
                 "Values of the label. Required for In and NotIn; must be empty for Exists and DoesNotExist.",
@@ -414,7 +418,7 @@ def _label_selector(description: str) -> Schema:
 
 def label_value() -> Schema:
     """The schema of a label's value."""
-    return {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}
+    return {"type": "string", "maxLength": LABEL_LIMIT, "pattern": LABEL_VALUE}
 
 
 # Pieces
@@ -441,7 +445,7 @@ def _list(description: str, items: Schema, most: int) -> Schema:
     return {"type": "array", "description": description, "items": items, "maxItems": most}
 
 
-def _text(description: str, longest: int = _LONGEST_NAME, rules: Iterable[Rule] = (), **more: Any) -> Schema:
+def _text(description: str, longest: int = NAME_LIMIT, rules: Iterable[Rule] = (), **more: Any) -> Schema:
     return {"type": "string", "description": description, "maxLength": longest, **more} | _validations(rules)
 
 

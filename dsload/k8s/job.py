@@ -12,7 +12,8 @@ from dsload.k8s.cluster import Manifest
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.job_spec import LOADER, merged
 from dsload.k8s.manifest_settings import DEFAULT_IMAGE, SHARDS_ANNOTATION, ManifestSettings
-from dsload.k8s.metadata import JOB_LIMIT, bounded, metadata, own_label
+from dsload.k8s.metadata import bounded, metadata, own_label
+from dsload.k8s.rules import LABEL_LIMIT
 from dsload.secrets import DEFAULT_DIRECTORY
 from dsload.source import MOST_SHARDS, Source
 
@@ -34,7 +35,7 @@ def job(dataset: Dataset, settings: ManifestSettings, claim: str) -> Manifest:
     """
     shards = shard_count(dataset, settings)
     # The host names of an Indexed Job's pods are its name and their index.
-    limit = JOB_LIMIT - len(f"-{shards - 1}") if shards > 1 else JOB_LIMIT
+    limit = LABEL_LIMIT - len(f"-{shards - 1}") if shards > 1 else LABEL_LIMIT
     name = bounded(f"dataset-{dataset.name}-round-{settings.round or dataset.round}", limit, dots=shards == 1)
     spec = merged(_policy(dataset), settings.job_spec)
     _check(spec)

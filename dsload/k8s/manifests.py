@@ -9,9 +9,10 @@ from dsload.k8s.conda import config_map
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.job import job
 from dsload.k8s.manifest_settings import ManifestSettings
+from dsload.k8s.rules import FORMS
 from dsload.k8s.volumes import nfs, reference, referenced
 
-MOUNTED = frozenset({"PVC", "NFS", "REFERENCE", "MANUAL"})
+NOT_LOADED = frozenset({*FORMS, "MANUAL"})  # no Job
 
 
 def manifests(dataset: Dataset, settings: ManifestSettings, cluster: Cluster) -> list[Manifest]:
@@ -29,7 +30,7 @@ def manifests(dataset: Dataset, settings: ManifestSettings, cluster: Cluster) ->
         UsageError: they cannot be made, or depend on an object that is not known.
     """
     made = volumes_and_claim(dataset, settings.nfs_version, cluster)
-    if dataset.type in MOUNTED:
+    if dataset.type in NOT_LOADED:
         return made
     if configuration := config_map(dataset):
         made.append(configuration)

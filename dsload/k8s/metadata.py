@@ -6,9 +6,9 @@ from typing import Any
 
 from dsload.k8s.crd import API_VERSION, KIND
 from dsload.k8s.dataset import Dataset
+from dsload.k8s.rules import LABEL_LIMIT
 
 DATASET_LABEL = "baize.io/dataset-name"
-LABEL_LIMIT, JOB_LIMIT, NAME_LIMIT = 63, 63, 253
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from dsload.errors import UsageError
 from dsload.k8s import crd
 from dsload.k8s.documents import read_documents
-from dsload.k8s.metadata import LABEL_LIMIT, bounded
+from dsload.k8s.metadata import bounded
+from dsload.k8s.rules import LABEL_LIMIT
 
 GROUP, KIND = "model.hydra.io", "ModelSpec"
 API_VERSION = f"{GROUP}/v1alpha1"

@@ -91,8 +91,8 @@ def _schema() -> Schema:
         "type": "object",
         "required": ["name"],
         "properties": {
-            "name": {"type": "string", "maxLength": 253, "pattern": rules.SUBDOMAIN},
-            "namespace": {"type": "string", "maxLength": 63, "pattern": rules.optional(rules.LABEL)},
+            "name": {"type": "string", "maxLength": rules.NAME_LIMIT, "pattern": rules.SUBDOMAIN},
+            "namespace": {"type": "string", "maxLength": rules.LABEL_LIMIT, "pattern": rules.optional(rules.LABEL)},
             "uid": {"type": "string"},
             "labels": {"type": "object", "additionalProperties": crd.label_value()},
             "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -207,17 +207,22 @@ def _selector(path: str, selector: Mapping[Any, Any]) -> Iterator[Problem]:
     for number, expression in enumerate(expressions if isinstance(expressions, list) else []):
         if isinstance(expression, dict):
             operator, values = expression.get("operator"), expression.get("values")
-            if operator in ("In", "NotIn") and values in (None, []):
+            if operator in rules.WITH_VALUES and values in (None, []):
                 yield _breaks(f"{path}.matchExpressions[{number}]", operator, rules.NEEDS_VALUES)
-            if operator in ("Exists", "DoesNotExist") and values not in (None, []):
+            if operator in rules.WITHOUT_VALUES and values not in (None, []):
                 yield _breaks(f"{path}.matchExpressions[{number}]", operator, rules.TAKES_NO_VALUES)
 
 
 def _label_names(path: str, labels: Mapping[Any, Any]) -> Iterator[Problem]:
     """What is wrong with the names of labels or annotations."""
     for key in labels:
-        if isinstance(key, str) and not (matches(rules.QUALIFIED_NAME, key) and len(key.rpartition("/")[0]) <= 253):
-            yield path, f"{show(key)} is not a qualified name: give [PREFIX/]NAME, with a NAME of at most 63 characters"
+        if isinstance(key, str) and not _is_qualified(key):
+            form = f"[PREFIX/]NAME, with a NAME of at most {rules.LABEL_LIMIT} characters"
+            yield path, f"{show(key)} is not a qualified name: give {form}"
+
+
+def _is_qualified(name: str) -> bool:
+    return matches(rules.QUALIFIED_NAME, name) and len(name.rpartition("/")[0]) <= rules.NAME_LIMIT
 
 
 def _breaks(path: str, value: Any, rule: rules.Rule) -> Problem:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from dsload.fetchers.conda.spec import GPU_TYPES
 
 MANUAL_URI = "manual://"
+NAME_LIMIT, LABEL_LIMIT = 253, 63  # characters of an object's name, and of a label's value or a host name
+WITH_VALUES, WITHOUT_VALUES = ("In", "NotIn"), ("Exists", "DoesNotExist")  # operators of a label selector
 
 # Patterns, in the syntax that Go's regexp (RE2) and Python's re share
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -42,12 +44,12 @@ GPU = Rule(
     f"option gpuType must be one of {', '.join(GPU_TYPES)}",
 )
 NEEDS_VALUES = Rule(
-    "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-    "operators In and NotIn require at least one value",
+    f"!(self.operator in {list(WITH_VALUES)}) || (has(self.values) && size(self.values) > 0)",
+    f"operators {' and '.join(WITH_VALUES)} require at least one value",
 )
 TAKES_NO_VALUES = Rule(
-    "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
-    "operators Exists and DoesNotExist do not accept values",
+    f"!(self.operator in {list(WITHOUT_VALUES)}) || !has(self.values) || size(self.values) == 0",
+    f"operators {' and '.join(WITHOUT_VALUES)} do not accept values",
 )
 FORMS: Mapping[str, tuple[str, str]] = {  # of the types that are mounted: the form for messages, and its pattern
     "PVC": ("pvc://CLAIM[/PATH]", f"^pvc://{_SUBDOMAIN}(/[^?#]*)?$"),

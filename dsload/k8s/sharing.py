@@ -6,6 +6,7 @@ from typing import Any
 from dsload.errors import UsageError
 from dsload.k8s.cluster import Cluster
 from dsload.k8s.dataset import Dataset
+from dsload.k8s.rules import WITH_VALUES, WITHOUT_VALUES
 
 
 def check_shared(source: Dataset, referrer: Dataset, cluster: Cluster) -> None:
@@ -59,13 +60,13 @@ def _matches(expression: Mapping[str, Any], labels: Mapping[str, str], where: st
     key, operator = str(expression.get("key", "")), expression.get("operator")
     values: Sequence[str] = expression.get("values") or ()
     problem = ""
-    if not key or operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+    if not key or operator not in (*WITH_VALUES, *WITHOUT_VALUES):
         problem = f"{operator!r} of key {key!r} is not In, NotIn, Exists or DoesNotExist"
-    elif bool(values) != (operator in ("In", "NotIn")):
+    elif bool(values) != (operator in WITH_VALUES):
         problem = f"{operator} of key {key!r} takes {'no values' if values else 'at least one value'}"
     if problem:
         raise UsageError("reading", f"{where}: spec.shareToNamespaceSelector.matchExpressions", problem)
-    there = key in labels and (operator in ("Exists", "DoesNotExist") or labels[key] in values)
+    there = key in labels and (operator in WITHOUT_VALUES or labels[key] in values)
     return there is (operator in ("In", "Exists"))
 
 

@@ -13,8 +13,9 @@ from dsload.k8s.cluster import Cluster, Manifest
 from dsload.k8s.crd import DEFAULT_SIZE
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.manifest_settings import NFS_VERSIONS
-from dsload.k8s.metadata import NAME_LIMIT, bounded, cluster_metadata, without_applied
+from dsload.k8s.metadata import bounded, cluster_metadata, without_applied
 from dsload.k8s.parsing import parse_all
+from dsload.k8s.rules import NAME_LIMIT
 from dsload.k8s.sharing import check_shared
 from dsload.secrets import public_uri
 
