@@ -172,7 +172,7 @@ def main() -> None:
             print(f"\n{row.name}: {row.about}", flush=True)
             try:
                 figures = measure_row(row, site, chosen.runs)
-            except (Impossible, pytest.skip.Exception) as error:  # the test servers skip where they are not installed
+            except (Impossible, pytest.skip.Exception) as error:  # the test servers skip if they are not installed
                 print(f"    left out: {error}")
                 continue
             except Failed as error:

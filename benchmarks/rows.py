@@ -38,7 +38,7 @@ Figures = dict[str, list[Took]]  # by label
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure made of a row's runs, None where a contender is missing; and what it has to be."""
+    """A figure made of a row's runs, None if a contender is missing; and what it has to be."""
 
     about: str
     figure: Callable[[Figures], float | None]

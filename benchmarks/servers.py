@@ -29,8 +29,8 @@ class _Http(LoopbackServer):
 class Paced(_Http):
     """Serves the files of a folder, with ranges, at so many bytes/s a connection.
 
-    nginx's limit_rate is no measure of that: it gives the first second's bytes of each request at once, 8 MiB at
-    26 MB/s where 20 are set, so the smaller a client's ranges the less it is limited.
+    nginx's limit_rate does not measure that: it sends the first second's bytes of each request at once, 8 MiB at
+    26 MB/s if 20 are set, so the smaller a client's ranges are, the less they are limited.
     """
 
     def __init__(self, root: Path, rate: int) -> None:

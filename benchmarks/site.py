@@ -23,7 +23,7 @@ RATE = 20_000_000  # bytes/s of a connection of `paced`
 _LFS = 1 << 20  # bytes: larger files are kept by LFS
 BLOCK = 8_388_593  # bytes, a prime: no two parts of a file are alike
 
-Files = dict[str, int]  # path: bytes, -1 where that does not matter; of a channel, its packages
+Files = dict[str, int]  # path: bytes, -1 if that does not matter; of a channel, its packages
 
 
 def _small(count: int, folder: str = "") -> Files:
@@ -163,7 +163,7 @@ def in_memory(path: Path) -> bool:
 
 
 def tmpfs() -> Path | None:
-    """The roomiest directory in memory, None where there is none of 8 GiB."""
+    """The roomiest directory in memory, None if none has 8 GiB."""
     free = {path: os.statvfs(path).f_bavail * os.statvfs(path).f_frsize for path in _tmpfs()}
     best = max(free, key=lambda path: free[path], default=None)
     return Path(best) if best and free[best] > 8 << 30 else None

@@ -7,19 +7,19 @@ usage: air-gapped.sh pack ARCHIVE [TYPE] URI [FLAG...]
        air-gapped.sh unpack ARCHIVE MOUNT_ROOT MOUNT_PATH [FLAG...]
 
 pack, on a connected machine: loads the source into the folder ARCHIVE.d, and packs it with its inventory. The folder
-stays: the same command goes on where it was broken off, and later brings what changed. FLAGs are those of
-`dsload load`, such as -o revision=v1 and --mount-secrets DIR; -f DATASET.yaml instead of TYPE and URI will do.
+stays: the same command resumes if it was interrupted, and later brings what changed. FLAGs are those of
+`dsload load`, such as -o revision=v1 and --mount-secrets DIR; -f DATASET.yaml may stand for TYPE and URI.
 
 unpack, at the site: unpacks, re-hashes every file against the inventory, and only then loads all of it into
 MOUNT_ROOT/MOUNT_PATH, with its owner and mode. What an earlier carry brought, unpacked in the same WORK, is not written
-again where it is unchanged, and deleted where this carry does not have it. FLAGs are those of `dsload load`, such as
+again if it is unchanged, and is deleted if this carry does not have it. FLAGs are those of `dsload load`, such as
 --mount-uid 1000, --mount-gid 1000 and --mount-mode 0755.
 
 environment: WORK       directory to unpack in, with room for the content [the ARCHIVE's own]
              DSLOAD_…   flags of dsload, such as DSLOAD_MOUNT_UID
 
-The exit code is that of the dsload that failed; and 2 for wrong arguments, 4 for no archive, 5 for a damaged one,
-7 where it cannot be written or unpacked. `dsload --help` explains them all.
+The exit code is that of the dsload that failed; 2 for wrong arguments, 4 if there is no archive, 5 if it is damaged,
+7 if it cannot be written or unpacked. `dsload --help` explains them all.
 END
 }
 
@@ -39,7 +39,7 @@ pack() {
     archive=$1 folder=$1.d
     shift
     mkdir -p -- "$folder" || fail 7 "cannot make $folder"
-    # Files of the user who packs them, and executable only where they are so at the source.
+    # Files of the user who packs them, and executable only if they are so at the source.
     dsload load "$@" --mount-root "$folder" --mount-path / \
         --mount-uid "$(id -u)" --mount-gid "$(id -g)" --mount-mode 0644
     cksum <"$folder/.dsload/inventory.jsonl" >"$folder/.dsload/inventory.cksum" || fail 7 "cannot write $folder/.dsload"
