@@ -196,7 +196,7 @@ def test_a_file_without_a_modelspec(content):
 
 
 @pytest.mark.parametrize("content", ["- a\n", "text\n", "5\n"])
-def test_a_document_that_is_no_map(content):
+def test_a_document_that_is_not_a_map(content):
     assert "metadata.yaml, document 1: it is not a map" in refused(content)
 
 

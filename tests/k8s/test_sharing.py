@@ -161,7 +161,7 @@ def test_a_namespace_that_matches_may_reference(selector):
         (expression("partition", "Exists"), "its label partition is missing, but the selector requires Exists"),
     ],
 )
-def test_a_namespace_that_does_not_match_is_told_why(selector, why):
+def test_why_a_namespace_does_not_match_is_reported(selector, why):
     objects = source_dataset(selector=selector), claim(), volume(), namespace(**DEV)
     with pytest.raises(UsageError, match=f"not shared with namespace chat: {why}"):
         made(reference(), *objects)
