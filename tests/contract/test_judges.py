@@ -1,0 +1,121 @@
+"""The official clients judge the listings: what they name, with size and checksum, is what dsload lists.
+
+s3fs over SeaweedFS and moto, huggingface_hub and modelscope-hub over the hub fake. Each runs in a process of its own,
+with a home of its own, as they write there.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.inside import run as inside
+from tests.servers.hub import Hub, Repo
+from tests.servers.orders import Virtual
+from tests.servers.process import PIP, unavailable
+from tests.servers.s3 import S3, Moto, SeaweedFS
+
+MANY = 1001  # more than a page of S3 has
+ODD = (
+    "plain.txt", "with space.txt", "plus+sign", "percent%20", "ampersand&more", "question?mark", "hash#tag", "quote'",
+    "(brackets)", "exclamation!", "star*", "über/täglich.txt", "日本/語", "deep/er/and/deeper", "empty",
+    "=equals", "~tilde", "comma,semi;colon:", "UPPER", "upper", ".hidden/.file",
+)  # fmt: skip
+
+
+def contents(many: int = MANY) -> dict[str, bytes]:
+    files = {name: hashlib.sha256(name.encode()).hexdigest().encode() for name in ODD}
+    return files | {"empty": b""} | {f"many/{number:04}": str(number).encode() for number in range(many)}
+
+
+def judged(module: str, program: str, home: Path, **environment: str) -> Any:
+    """What the program puts into `result`."""
+    home.mkdir()
+    variables = {"HOME": str(home), "HF_HOME": str(home), "PATH": os.environ["PATH"], **environment}
+    text = f"import json\n{program}\nprint(json.dumps(result))"
+    done = subprocess.run([sys.executable, "-c", text], env=variables, cwd=home, capture_output=True, text=True)
+    if f"No module named '{module}'" in done.stderr:
+        unavailable(f"{module} is not installed: {PIP} {module}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def listed(uri: str, **options: str) -> dict[str, dict[str, Any]]:
+    """The entries of `dsload ls`, by path."""
+    flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    done = inside("ls", uri, *flags, "--output", "json")
+    assert done.code == 0, done.err
+    return {entry["path"]: entry for entry in done.json["entries"]}
+
+
+# S3
+
+
+@pytest.fixture(params=["seaweed", "moto"])
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3:
+    server: SeaweedFS | Moto = request.getfixturevalue(request.param)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    return server
+
+
+def test_s3fs_lists_the_same_objects(store: S3, tmp_path: Path) -> None:
+    bucket, files = store.new_bucket(), contents(MANY if isinstance(store, SeaweedFS) else 0)
+    for path, data in files.items():
+        store.put(bucket, f"data/{path}", data)
+    store.put(bucket, "database/not-below", b"another prefix")
+    program = f"""
+import s3fs
+store = s3fs.S3FileSystem(key={store.access_key!r}, secret={store.secret_key!r}, endpoint_url={store.endpoint!r})
+found = store.find({bucket + "/data"!r}, detail=True)
+start = len({bucket + "/data/"!r})
+result = {{path[start:]: [info["size"], info["ETag"].strip('"')] for path, info in found.items()}}
+"""
+    theirs = judged("s3fs", program, tmp_path / "home")
+    mine = listed(f"s3://{bucket}/data/", endpoint=store.endpoint)
+    assert {path: [entry["size"], entry["version"]] for path, entry in mine.items()} == theirs
+    assert mine.keys() == files.keys()
+
+
+# Hubs
+
+
+@pytest.fixture
+def repo(hub: Hub) -> Repo:
+    hub.page = 100
+    repo = hub.repo("owner/name")
+    repo.put_all(
+        {**contents(), "model.safetensors": Virtual(3 << 20, seed=1), "sub/model.bin": Virtual(2 << 20, seed=2)}
+    )
+    return repo
+
+
+def test_huggingface_hub_lists_the_same_files(hub: Hub, repo: Repo, tmp_path: Path) -> None:
+    program = """
+from huggingface_hub import HfApi
+rows = HfApi().list_repo_tree("owner/name", recursive=True)
+files = [row for row in rows if hasattr(row, "size")]
+result = {f.path: [f.size, f"sha256:{f.lfs.sha256}" if f.lfs else f"gitblob:{f.blob_id}"] for f in files}
+"""
+    theirs = judged("huggingface_hub", program, tmp_path / "home", HF_ENDPOINT=hub.url)
+    mine = listed("hf://owner/name", endpoint=hub.url)
+    assert {path: [entry["size"], entry["checksum"]] for path, entry in mine.items()} == theirs
+    assert mine.keys() == repo.files.keys()
+
+
+def test_modelscope_hub_lists_the_same_files(hub: Hub, repo: Repo, tmp_path: Path) -> None:
+    program = """
+import modelscope_hub
+rows = modelscope_hub.HubApi().list_repo_files("owner/name", "model")
+result = {f.path: [f.size, f"sha256:{f.sha256}"] for f in rows if f.type == "blob"}
+"""
+    environment = {"MODELSCOPE_ENDPOINT": hub.url, "MODELSCOPE_DOWNLOAD_INTRA_CLOUD": "false"}
+    theirs = judged("modelscope_hub", program, tmp_path / "home", **environment)
+    mine = listed("ms://owner/name", endpoint=hub.url)
+    assert {path: [entry["size"], entry["checksum"]] for path, entry in mine.items()} == theirs
+    assert mine.keys() == repo.files.keys()
