@@ -13,12 +13,14 @@ import pytest
 import yaml
 
 from benchmarks.chart import svg
-from dsload import Source
+from dsload import Source, Spec
 from dsload.cli.flags import SourceFlags
 from dsload.cli.main import cli, load
 from dsload.errors import exit_table
 from dsload.k8s.documents import read_documents
 from dsload.k8s.parsing import parse_all, parse_dataset
+from dsload.registry import ANY_NAME, specs
+from dsload.source import SELECTION
 from tests.shell import commands
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +32,7 @@ LINKING = [
     *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")),
 ]
 OF_THE_READER = frozenset({"-", "dataset.yaml"})  # files that a command of the docs may name though they do not exist
+_OTHER_SCHEMES = frozenset({"abfss", "manual", "socks5"})  # of adlfs if it is installed, of a Dataset, of proxies
 _FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -138,15 +141,57 @@ def test_pip_needs_no_index_for_dsload(words: list[str]) -> None:
 
 @pytest.mark.parametrize("file", LINKING, ids=name)
 def test_a_command_in_prose_exists(file: Path) -> None:
-    spans = re.findall(r"`([^`\n]+)`", prose(file))
-    verbs = {match[1] for span in spans if (match := re.match(r"(?:\$ )?dsload ([a-z]+)\b", span))}
+    verbs = {match[1] for span in spans(file) if (match := re.match(r"(?:\$ )?dsload ([a-z]+)\b", span))}
     assert verbs <= {*cli.commands}
-    targets = {match[1] for span in spans if (match := re.match(r"make ([a-z]+)\b", span))}
+    targets = {match[1] for span in spans(file) if (match := re.match(r"make ([a-z]+)\b", span))}
     assert targets <= make_targets()
 
 
 def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+# Names of the code in prose
+
+
+def spans(file: Path) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", prose(file))
+
+
+@pytest.mark.parametrize("file", LINKING, ids=name)
+def test_a_file_of_the_repository_exists(file: Path) -> None:
+    """NAME stands for one of the reader's own."""
+    for path in spans(file):
+        if re.match(r"(dsload|docs|examples|benchmarks|tests)/[\w./*-]+$", path) and "NAME" not in path:
+            assert list(ROOT.glob(path)), path
+
+
+@pytest.mark.parametrize("file", TESTED, ids=name)
+def test_a_scheme_is_one_that_dsload_knows(file: Path) -> None:
+    known = {scheme for spec in specs().values() for scheme in (*spec.schemes, *spec.needs())}
+    named = {match[1] for span in spans(file) if (match := re.match(r"([a-z][a-z0-9+]*)://", span))}
+    assert named <= known | _OTHER_SCHEMES
+
+
+@pytest.mark.parametrize("spec", [spec for spec in specs().values() if spec.options], ids=lambda spec: spec.type)
+def test_a_sources_page_has_every_option(spec: Spec) -> None:
+    page = (
+        DOCS / "sources" / {"MODEL_SCOPE": "modelscope.md"}.get(spec.type, f"{spec.type.lower().replace('_', '-')}.md")
+    )
+    shown = {
+        option
+        for table in re.split(r"^(?!\|)", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for cell, *_ in rows(table)[1:]
+        if rows(table)[0][0] == "option"
+        for option in re.findall(r"`([^`]+)`", cell)
+    }
+    assert ANY_NAME in spec.options or shown == {*spec.options, *(() if spec.builds else SELECTION)}
+
+
+@pytest.mark.parametrize("index", [README, DOCS / "sources" / "README.md"], ids=name)
+def test_a_table_of_sources_has_every_type(index: Path) -> None:
+    table = rows(index.read_text(encoding="utf-8"))
+    assert {*specs()} <= {type for cell, *_ in table for type in cell.split(", ")}
 
 
 # Other languages
