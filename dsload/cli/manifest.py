@@ -8,6 +8,7 @@ import click
 from dsload.cli.files import files_at, read_file
 from dsload.cli.flags import HELP, ConvertFlags, ManifestFlags, option, output_option, takes
 from dsload.errors import UsageError
+from dsload.k8s.hubs import HUBS
 from dsload.k8s.manifest_settings import (
     DEFAULT_IMAGE,
     DEFAULT_NFS_VERSION,
@@ -70,7 +71,7 @@ def crd(output: str) -> None:
 
 @click.command(context_settings=HELP)
 @click.argument("file", metavar="FILE")
-@option("--hub", type=click.Choice(["huggingface", "modelscope"]), required=True, help="Which hub to load from.")
+@option("--hub", type=click.Choice([*HUBS]), required=True, help="Which hub to load from.")
 @option("--namespace", default="public", show_default=True, metavar="NAME", help="Namespace of the Dataset.")
 @option("--share/--no-share", default=True, show_default=True, help="Whether other namespaces may reference it.")
 @_objects_output

@@ -10,16 +10,13 @@ from typing import Any
 from dsload.errors import UsageError
 from dsload.k8s import crd
 from dsload.k8s.documents import read_documents
+from dsload.k8s.hubs import HUBS
 from dsload.k8s.metadata import bounded
 from dsload.k8s.rules import LABEL_LIMIT
 
 GROUP, KIND = "model.hydra.io", "ModelSpec"
 API_VERSION = f"{GROUP}/v1alpha1"
 MODEL_LABEL = "hydra.io/model-id"
-HUBS = {
-    "huggingface": "HUGGING_FACE",
-    "modelscope": "MODEL_SCOPE",
-}  # name in spec.source and URIs: source type
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
