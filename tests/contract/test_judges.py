@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.contract.inside import run as inside
-from tests.servers.hub import Hub, Repo
+from tests.servers.hub import Hub, Kind, Repo
 from tests.servers.orders import Virtual
 from tests.servers.process import PIP, unavailable
 from tests.servers.s3 import S3, Moto, SeaweedFS
@@ -25,6 +25,7 @@ ODD = (
     "plain.txt", "with space.txt", "plus+sign", "percent%20", "ampersand&more", "question?mark", "hash#tag", "quote'",
     "(brackets)", "exclamation!", "star*", "über/täglich.txt", "日本/語", "deep/er/and/deeper", "empty",
     "=equals", "~tilde", "comma,semi;colon:", "UPPER", "upper", ".hidden/.file",
+    "%41.txt", "\"quoted\"", "<tag>", "[x]{y}", "dollar$at@", "`tick`|^", "🙂", "odd folder+%2F/leaf",
 )  # fmt: skip
 
 
@@ -69,6 +70,7 @@ def test_s3fs_lists_the_same_objects(store: S3, tmp_path: Path) -> None:
     for path, data in files.items():
         store.put(bucket, f"data/{path}", data)
     store.put(bucket, "database/not-below", b"another prefix")
+    store.put_parts(bucket, "data/parts", [bytes(5 << 20), b"last"])
     program = f"""
 import s3fs
 store = s3fs.S3FileSystem(key={store.access_key!r}, secret={store.secret_key!r}, endpoint_url={store.endpoint!r})
@@ -79,43 +81,49 @@ result = {{path[start:]: [info["size"], info["ETag"].strip('"')] for path, info 
     theirs = judged("s3fs", program, tmp_path / "home")
     mine = listed(f"s3://{bucket}/data/", endpoint=store.endpoint)
     assert {path: [entry["size"], entry["version"]] for path, entry in mine.items()} == theirs
-    assert mine.keys() == files.keys()
+    assert mine.keys() == {*files, "parts"}
+    assert mine["parts"]["version"].endswith("-2")
 
 
 # Hubs
 
 
+@pytest.fixture(params=["model", "dataset"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
 @pytest.fixture
-def repo(hub: Hub) -> Repo:
+def repo(hub: Hub, kind: Kind) -> Repo:
     hub.page = 100
-    repo = hub.repo("owner/name")
+    repo = hub.repo("owner/name", kind)
     repo.put_all(
         {**contents(), "model.safetensors": Virtual(3 << 20, seed=1), "sub/model.bin": Virtual(2 << 20, seed=2)}
     )
     return repo
 
 
-def test_huggingface_hub_lists_the_same_files(hub: Hub, repo: Repo, tmp_path: Path) -> None:
-    program = """
+def test_huggingface_hub_lists_the_same_files(hub: Hub, repo: Repo, kind: Kind, tmp_path: Path) -> None:
+    program = f"""
 from huggingface_hub import HfApi
-rows = HfApi().list_repo_tree("owner/name", recursive=True)
+rows = HfApi().list_repo_tree("owner/name", recursive=True, repo_type={kind!r})
 files = [row for row in rows if hasattr(row, "size")]
-result = {f.path: [f.size, f"sha256:{f.lfs.sha256}" if f.lfs else f"gitblob:{f.blob_id}"] for f in files}
+result = {{f.path: [f.size, f"sha256:{{f.lfs.sha256}}" if f.lfs else f"gitblob:{{f.blob_id}}"] for f in files}}
 """
     theirs = judged("huggingface_hub", program, tmp_path / "home", HF_ENDPOINT=hub.url)
-    mine = listed("hf://owner/name", endpoint=hub.url)
+    mine = listed("hf://owner/name", endpoint=hub.url, repoType=kind.upper())
     assert {path: [entry["size"], entry["checksum"]] for path, entry in mine.items()} == theirs
     assert mine.keys() == repo.files.keys()
 
 
-def test_modelscope_hub_lists_the_same_files(hub: Hub, repo: Repo, tmp_path: Path) -> None:
-    program = """
+def test_modelscope_hub_lists_the_same_files(hub: Hub, repo: Repo, kind: Kind, tmp_path: Path) -> None:
+    program = f"""
 import modelscope_hub
-rows = modelscope_hub.HubApi().list_repo_files("owner/name", "model")
-result = {f.path: [f.size, f"sha256:{f.sha256}"] for f in rows if f.type == "blob"}
+rows = modelscope_hub.HubApi().list_repo_files("owner/name", {kind!r})
+result = {{f.path: [f.size, f"sha256:{{f.sha256}}"] for f in rows if f.type == "blob"}}
 """
     environment = {"MODELSCOPE_ENDPOINT": hub.url, "MODELSCOPE_DOWNLOAD_INTRA_CLOUD": "false"}
     theirs = judged("modelscope_hub", program, tmp_path / "home", **environment)
-    mine = listed("ms://owner/name", endpoint=hub.url)
+    mine = listed("ms://owner/name", endpoint=hub.url, repoType=kind.upper())
     assert {path: [entry["size"], entry["checksum"]] for path, entry in mine.items()} == theirs
     assert mine.keys() == repo.files.keys()
