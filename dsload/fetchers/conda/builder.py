@@ -1,4 +1,4 @@
-"""CONDA: lists the packages of an environment, and makes it of them."""
+"""CONDA: lists the packages of an environment, and builds the environment from them."""
 
 import json
 import os
@@ -98,7 +98,7 @@ class Conda:
 
     def _unpack(self, records: Sequence[RepoDataRecord], site: Site, cache: Path, unpacker: Unpacker) -> None:
         waiting = {cache / record.file_name: record for record in records}
-        old = {archive: _inode(archive) for archive in waiting}  # which may be others than are listed now
+        old = {archive: _inode(archive) for archive in waiting}  # which may differ from those listed now
         for record in records:
             site.volume.trees.remove(f"{_PACKAGES}/{stem(record)}")
 
@@ -152,7 +152,7 @@ class RemotePackages(HttpReader):
         return request(entry.key, self._channels)
 
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
-        """What it means that a listed package is not there."""
+        """The error for a listed package that its channel does not have."""
         if response.status not in (404, 410):
             return None
         why = "its channel lists it but does not have it"
@@ -160,7 +160,7 @@ class RemotePackages(HttpReader):
 
 
 class LocalPackages(BytesReader):
-    """Packages in folders of this machine."""
+    """Packages in folders on this machine."""
 
     def __init__(self, source: str) -> None:
         self._source = source

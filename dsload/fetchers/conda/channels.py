@@ -1,4 +1,4 @@
-"""Where channels are, and which credentials go to which: their URLs as anybody may see them, and as they are asked."""
+"""Where channels are, and which credentials go to which: their URLs as shown, and as requested."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ class Channel:
 
     Args:
         url: without credentials, and without `/` at its end.
-        asked: the URL that it is asked for at, which may hold a token.
+        asked: the URL that requests go to, which may hold a token.
         headers: that go with each request to it.
     """
 

@@ -22,7 +22,7 @@ class Environment:
         channels: names or URLs.
         conda: specs of conda packages.
         pip: lines for pip.
-        variables: of the environment; None if it says nothing of them.
+        variables: of the environment; None if it does not mention them.
     """
 
     channels: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
-"""Runs another program that ends when dsload does, however that ends, with all that it has started.
+"""Runs another program which, with everything that it started, ends when dsload does, however dsload ends.
 
-Between both stands a process that waits for the end of its standard input, which the system closes for the dead.
+Between the two stands a process that waits for the end of its standard input, which the system closes for the dead.
 """
 
 import os
@@ -26,7 +26,7 @@ def run(
 
     Args:
         argv, env, folder: of the program.
-        hear: is given each line of its output and errors.
+        hear: called with each line of its output and errors.
         watch: called several times a second; may raise to stop it.
 
     Returns:

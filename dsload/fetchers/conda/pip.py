@@ -74,7 +74,7 @@ def install(
         where: the source's name, for messages.
 
     Raises:
-        DsloadError: what pip failed for, with its last lines.
+        DsloadError: why pip failed, with its last lines.
     """
     lines: deque[str] = deque(maxlen=_KEPT)
 
@@ -104,7 +104,7 @@ def _files(parts: Sequence[Requirements], folder: Path) -> Iterator[str]:
 
 
 def _environment(recipe: Recipe, folder: str, bundle: str | None) -> dict[str, str]:
-    """The variables that pip gets: this process's, but for those that would have it do something else."""
+    """The variables that pip gets: this process's, except those that would make it do something else."""
     passed = {name: value for name, value in os.environ.items() if not _NOT_PASSED.fullmatch(name)}
     trusted = next(
         filter(None, (bundle, *map(os.environ.get, ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")))), ""
@@ -127,7 +127,7 @@ def _environment(recipe: Recipe, folder: str, bundle: str | None) -> dict[str, s
 class _Logins:
     """Passwords of package indexes, given to pip by a `keyring` of ours (pip 23.1 and later).
 
-    A password in the URL of an index would be on the command line of the pip that a build is prepared by.
+    A password in an index's URL would be on the command line of the pip that prepares a build.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -22,8 +22,8 @@ def prefix_at(prefix: str, folder: Path, home: Path) -> Iterator[None]:
         home: the folder of environments on the volume.
 
     Raises:
-        VolumeError: the path cannot be made, or is the volume itself.
-        BusyError: another process builds an environment for the same path.
+        VolumeError: the path cannot be created, or is the volume itself.
+        BusyError: another process is building an environment for the same path.
     """
     place = Path(prefix).parent
     made = _missing(place)
@@ -44,7 +44,7 @@ def prefix_at(prefix: str, folder: Path, home: Path) -> Iterator[None]:
 
 
 def _missing(place: Path) -> list[Path]:
-    """The folders that are to be made, the deepest first."""
+    """The folders to create, the deepest first."""
     return [folder for folder in (place, *place.parents) if not folder.exists()]
 
 
@@ -56,7 +56,7 @@ def _remove(folders: list[Path]) -> None:
 
 @contextlib.contextmanager
 def _locked(place: Path, prefix: str) -> Iterator[None]:
-    """Hold a folder of this machine's own, on which flock can be relied upon."""
+    """Hold a lock in a folder that is local to this machine, where flock is reliable."""
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:

@@ -1,4 +1,4 @@
-"""What an environment is asked to be: environment.yaml, requirements.txt and options, read into one Recipe.
+"""What an environment should contain: environment.yaml, requirements.txt and options, read into one Recipe.
 
 Name and prefix of environment.yaml are replaced. The form of requirements.txt is pip's ("Requirements File Format").
 """
@@ -79,7 +79,7 @@ class Recipe:
         return f"{self.prefix_dir}/{self.name}/conda/envs/{self.name}"
 
     def digest(self) -> str:
-        """Of all that decides what is in it, beside what the channels hold."""
+        """Of all that decides what is in it, apart from what the channels hold."""
         indexes = [public_uri(url) for url in (self.index, *self.extra_indexes)]
         decides = asdict(self) | {"keep_packages": None, "index": None, "extra_indexes": indexes}
         return sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
@@ -147,7 +147,7 @@ def _read(path: str, where: str) -> str:
 
 
 def _specs(given: list[str], config: CondaConfig) -> tuple[str, ...]:
-    """The specs of environment.yaml, with python as the option pins it, and what is always there."""
+    """The specs of environment.yaml, with python as the option pins it, and what is always installed."""
     named = {spec_name(spec): spec for spec in given}
     specs = list(dict.fromkeys(given))
     if version := config.python:
@@ -174,7 +174,7 @@ def spec_name(spec: str) -> str:
 
 
 def _whole(given: Requirements) -> Requirements:
-    """With the lines of the files that it names, so that a change of theirs is one of the recipe."""
+    """With the lines of the files that it names, so that a change to them changes the recipe."""
     lines: list[str] = []
     constraints: list[str] = []
     for kind, line in _lines(given.lines, given.folder, 0):

@@ -84,7 +84,7 @@ def solved(
         where: the source's name, for messages.
 
     Raises:
-        NotFoundError: a channel, package or version that is not there, or specs that exclude each other.
+        NotFoundError: a channel, package or version that does not exist, or specs that exclude each other.
         RefusedError, UnreachableError: of a channel.
     """
     log.info("solving %s from %s", ", ".join(specs), ", ".join(channel.url for channel in channels))
@@ -114,8 +114,8 @@ def _solve(specs: Sequence[str], channels: Sequence[Channel], client: Client, wh
 def _with_names(specs: Sequence[str]) -> list[str]:
     """Specs with the bare names of those that name no channel.
 
-    rattler looks only at what a spec matches, and a version that the first channel lacks would come from the second, in
-    spite of strict priority.
+    rattler looks only at what a spec matches, and a version that the first channel lacks would come from the second,
+    despite strict priority.
     """
     return list(dict.fromkeys((*specs, *(spec_name(spec) for spec in specs if not channel_of(spec)))))
 
@@ -125,7 +125,7 @@ def locked(recipe: Recipe, channels: Sequence[Channel], place: str, where: str) 
 
     Args:
         recipe: whose lock.
-        channels: for what the lock does not say of itself.
+        channels: for what the lock does not state itself.
         place: URL that stands in for the public place of channels, or is that.
         where: the source's name, for messages.
 

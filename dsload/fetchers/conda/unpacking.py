@@ -54,7 +54,7 @@ class Unpacker:
             child.communicate()
 
     def put(self, archive: Path, name: str, digest: bytes) -> None:
-        """Unpack an archive, some time soon.
+        """Unpack an archive soon.
 
         Args:
             archive: the file.
@@ -64,7 +64,7 @@ class Unpacker:
         self._futures.append(self._pool.submit(self._unpack, archive, name, digest))
 
     def remove(self, name: str) -> None:
-        """Delete what an archive was unpacked to, some time soon; what cannot be deleted stays."""
+        """Delete what an archive was unpacked to, soon; what cannot be deleted stays."""
         self._futures.append(self._pool.submit(self._remove, name))
 
     def look(self) -> None:

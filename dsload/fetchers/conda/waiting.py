@@ -12,7 +12,7 @@ _WATCH = 0.2  # seconds between two looks
 
 
 def finish(work: Coroutine[Any, Any, T], watch: Callable[[], None] = lambda: None) -> T:
-    """What a coroutine comes to. It runs in no event loop of the caller's, who may have one.
+    """The result of a coroutine. It does not run in an event loop of the caller's, who may have one.
 
     Args:
         work: the coroutine.

@@ -23,7 +23,7 @@ def dot_git(store: PackStore, commit: str, ref: str, location: Location) -> Iter
     """A repository with one commit checked out.
 
     Args:
-        store: has the commit, its tree and as much history as was asked for, in packs.
+        store: holds the commit, its tree and as much history as was asked for, in packs.
         commit: its id.
         ref: in full, of the branch or tag that it was asked for by; "" for none.
         location: of the remote; its credentials are left out.
@@ -70,7 +70,7 @@ def _packed_refs(commit: str, ref: str) -> str:
 
 
 def _index(store: Store, commit: str) -> bytes:
-    """An index without times and sizes: git looks at each file once, and finds it as it should be."""
+    """An index without times and sizes: git looks at each file once, and finds it unchanged."""
     tree = read_tree(store, store.root(commit))
     modes = [(path, 0o100755 if executable else 0o100644, id) for path, executable, id in tree.files]
     modes += [(path, 0o120000, id) for path, id in tree.links] + [(path, 0o160000, id) for path, id in tree.submodules]

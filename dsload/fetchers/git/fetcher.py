@@ -117,7 +117,7 @@ def resolve(remote: Remote, wish: Wish, before: str) -> tuple[str, str]:
     """The ref that is wanted, in full ("" for none), and the commit.
 
     Args:
-        before: the commit of the load before, which an abbreviated id that it begins with stands for still.
+        before: the commit of the previous load; an abbreviated id that it begins with still stands for it.
 
     Raises:
         NotFoundError: it does not exist.
@@ -175,7 +175,7 @@ def get_commit(remote: Remote, commit: str, wish: Wish, slim: bool) -> Store:
         slim: whether the content of files may be left out.
 
     Raises:
-        NotFoundError: the server has it not.
+        NotFoundError: the server does not have it.
     """
     store = None if wish.keep else remote.open()
     try:
@@ -210,7 +210,7 @@ def _content(store: Store, tree: Tree, path: bytes) -> bytes:
 
 
 def _submodules(content: bytes, where: str) -> Mapping[bytes, tuple[str, str]]:
-    """Of each submodule's path its URL, and how it is to be updated (gitmodules(5))."""
+    """The URL of each submodule by its path, and how it is to be updated (gitmodules(5))."""
     try:
         config = ConfigFile.from_file(io.BytesIO(content))
     except ValueError as error:
@@ -226,7 +226,7 @@ def _submodules(content: bytes, where: str) -> Mapping[bytes, tuple[str, str]]:
 
 
 def _locate(parent: Location, url: str, where: str) -> Location:
-    """Where a submodule is. A folder of this machine is for a repository that is one itself."""
+    """Where a submodule is. A folder on this machine is allowed only if the repository is one itself."""
     if url.startswith(("./", "../")) or url in (".", ".."):
         return parent.relative(url)
     try:

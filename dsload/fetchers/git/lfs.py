@@ -33,7 +33,7 @@ _BATCH = 100  # objects a request, as git-lfs asks for
 _ABREAST = 8  # requests at a time
 _KEPT = 5_000  # actions kept from before the load; the others are asked for again when their turn comes
 _NAMED = 3  # files that a message names
-_EARLY = 0.9  # of its life after which an action is not used any more
+_EARLY = 0.9  # of its life, after which an action is no longer used
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class _Server:
         return self._url
 
     def request(self, body: Mapping[str, Any]) -> Request:
-        """A batch request, not logged in yet but by what an ssh server granted."""
+        """A batch request, without a login except what an ssh server granted."""
         url, headers = self._url, {"Accept": MEDIA, "Content-Type": MEDIA}
         if self._endpoint.scheme == "ssh":
             granted = self._authenticate()
@@ -117,7 +117,7 @@ class _Server:
         return Request(f"{url}/objects/batch", "POST", headers, body=json.dumps(body).encode())
 
     def _authenticate(self) -> Action:
-        """Where an ssh server sends us, and with what (`git-lfs-authenticate`)."""
+        """The URL that an ssh server names, and the headers for it (`git-lfs-authenticate`)."""
         if self._granted is None or self._granted.until < time.monotonic():
             path = shlex.quote(self._endpoint.path)
             status, output, errors = self._remote.command(f"git-lfs-authenticate {path} download")
@@ -130,7 +130,7 @@ class _Server:
         return self._granted
 
     def refusal(self, answer: Response) -> DsloadError:
-        """The error that an answer of 300 and more is."""
+        """The error that an answer of 300 and more means."""
         message = _json_map(answer.body).get("message", "")
         if answer.status in (404, 501):
             said = f": {message}" if message else ""
@@ -310,7 +310,7 @@ def _seconds_until(moment: Any) -> float:
         seconds = datetime.fromisoformat(moment).timestamp() - time.time()
     except (TypeError, ValueError):
         return float("inf")
-    return seconds if seconds > -365 * 86_400 else float("inf")  # year 1 is how Go writes none
+    return seconds if seconds > -365 * 86_400 else float("inf")  # Go writes year 1 for no time
 
 
 def _json_map(body: bytes) -> dict[str, Any]:

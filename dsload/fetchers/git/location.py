@@ -50,7 +50,7 @@ class Location:
         return f"{self.scheme}://{user}{host}{port}{'' if path.startswith('/') else '/'}{path}"
 
     def same_site(self, other: "Location") -> bool:
-        """Whether what opens the other opens this one too: the same host, and no service of it that is less safe."""
+        """Whether the other's credentials may be used here too: the same host, and a service that is no less safe."""
         if not self.host or self.host.lower() != other.host.lower():
             return False
         if self.scheme in _WEB and other.scheme in _WEB:

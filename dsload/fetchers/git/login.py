@@ -41,7 +41,7 @@ class Login:
         return replace(request, headers={**self.headers(request.url), **request.headers})
 
     def fetch(self, request: Request, doing: str, where: str, into: Sink | None = None) -> Response:
-        """The answer to a request, of whatever status no retry helps against; see Client.fetch."""
+        """The answer to a request, whatever its status, once no retry helps; see Client.fetch."""
         while True:
             sent = self.headers(request.url)
             answer = self.client.fetch(self.signed(request), doing, where, into=into)
@@ -53,7 +53,7 @@ class Login:
                 return answer
 
     def _take_bearer(self, answer: Response) -> bool:
-        """Whether there is a token to send as Bearer (RFC 6750), as the server asks for, and it was not sent so."""
+        """Send the token as Bearer (RFC 6750) from now on, if the server asks for that; whether that is new."""
         asked = answer.headers.get("www-authenticate", "").lower()
         if not self._token or "bearer" not in asked or self._value == bearer(self._token):
             return False

@@ -1,6 +1,6 @@
 """A pack in a file (gitformat-pack(5)): indexed in one pass, and read without being held or mapped as a whole.
 
-dulwich maps a pack and holds each object of it, so that a repository of a gigabyte takes one of memory.
+dulwich maps a pack and holds each object of it, so that a repository of a gigabyte takes a gigabyte of memory.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _DEEPEST = 4096  # deltas of deltas
 
 
 class BrokenPack(Exception):
-    """It is not what the format says; says what is wrong."""
+    """It does not follow the format; the text says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ class Pack:
 
     @property
     def checksum(self) -> bytes:
-        """What it ends with."""
+        """The checksum that it ends with."""
         return os.pread(self._fd, self._id_size, self._end)
 
     def write_index(self, out: IO[bytes]) -> None:
@@ -264,7 +264,7 @@ def _apply(base: bytes, delta: bytes) -> bytes:
         raise BrokenPack(f"a delta in it makes more than {_LARGEST >> 20} MiB")
     try:
         made: Any = apply_delta(base, delta)
-    except Exception as error:  # of its compiled form, which raises what it likes
+    except Exception as error:  # of its compiled form, which may raise anything
         raise BrokenPack(f"a delta in it cannot be applied ({error})") from error
     return b"".join(made)
 

@@ -30,7 +30,7 @@ _REFUSED = ("permission denied", "access denied", "authentication failed", "forb
 
 
 class Unadvertised(Exception):
-    """The server gives no commit that none of its refs names."""
+    """The server does not give a commit that none of its refs names."""
 
 
 class Remote:

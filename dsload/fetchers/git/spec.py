@@ -81,7 +81,7 @@ def _levels(submodules: str) -> int:
 
 
 def claims(uri: str) -> bool:
-    """Whether a URI is a repository's though its TYPE is not given: its own schemes, `….git`, `user@host:path`."""
+    """Whether a URI without a TYPE is a repository's: its own schemes, `….git`, `user@host:path`."""
     scheme = urlsplit(uri).scheme.lower()
     web = scheme in ("http", "https") and urlsplit(uri).path.rstrip("/").endswith(".git")
     scp = SCP.fullmatch(uri)

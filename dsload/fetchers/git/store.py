@@ -42,7 +42,7 @@ class Store:
         raise NotImplementedError
 
     def commits(self, prefix: str) -> list[str]:
-        """The commits whose ids begin so."""
+        """The commits whose ids begin like this."""
         raise NotImplementedError
 
     def __contains__(self, id: str) -> bool:
@@ -54,7 +54,7 @@ class Store:
         return len(self.read(id))
 
     def chunks(self, id: str) -> Iterator[bytes]:
-        """The content of an object, piece by piece if it can be had so."""
+        """The content of an object, piece by piece if possible."""
         yield self.read(id)
 
     def root(self, commit: str) -> str:
@@ -117,7 +117,7 @@ class LocalStore(Store):
 
 
 class PackStore(Store):
-    """The objects of packs in $TMPDIR, in files without a name: however the load ends, nothing stays there."""
+    """The objects of packs in $TMPDIR, in files without a name: however the load ends, nothing is left behind."""
 
     def __init__(self, where: str) -> None:
         super().__init__(where, "sha1")
@@ -127,7 +127,7 @@ class PackStore(Store):
         weakref.finalize(self, _close, self._files)
 
     def agree(self, format: str | None, shallow: Iterable[bytes]) -> None:
-        """Take what the server says of its repository, before the pack is indexed."""
+        """Note what the server says about its repository, before the pack is indexed."""
         self.format = format or "sha1"
         self.shallow |= {id.decode() for id in shallow}
 

@@ -35,10 +35,10 @@ class Pipe(Protocol):
     stderr: IO[bytes] | None
 
     def read(self, size: int) -> bytes:
-        """So many bytes, fewer at the end; all with -1."""
+        """This many bytes, fewer at the end; all with -1."""
 
     def write(self, data: bytes) -> int:
-        """Send all of it; how much that is."""
+        """Send all of it; returns how many bytes that is."""
 
     def ready(self) -> bool:
         """Whether there is something to read."""
@@ -68,13 +68,13 @@ class PipeClient(TraditionalGitClient):
         return self._lines[-1], pipe.ready, pipe.stderr
 
     def close(self) -> None:
-        """End what a conversation that failed has left open."""
+        """Close what a failed conversation has left open."""
         while self._lines:
             self._lines.pop().close()
 
 
 class _Lines(Lines):
-    """Lines of the protocol, and what the server says in place of them (gitprotocol-pack(5), "error-line")."""
+    """Lines of the protocol, or the error that the server sends in their place (gitprotocol-pack(5), "error-line")."""
 
     def read_pkt_line(self) -> bytes | None:
         line = super().read_pkt_line()
@@ -142,7 +142,7 @@ class HttpClient(AbstractHttpGitClient):
 
 
 class Counted:
-    """A file that is written to, and says now and then how much has come."""
+    """A file that is written to, and logs now and then how much has arrived."""
 
     def __init__(self, file: IO[bytes], where: str) -> None:
         self._file, self._where = file, where
@@ -150,7 +150,7 @@ class Counted:
         self.seek, self.truncate = file.seek, file.truncate
 
     def write(self, data: bytes) -> int:
-        """Write it; how much it was."""
+        """Write it; returns how many bytes that is."""
         self._count += len(data)
         self._said = self._said or time.monotonic()
         if time.monotonic() - self._said >= _SAY:
@@ -168,7 +168,7 @@ class _Page:
         self.redirect_location = answer.url if answer.url != url else ""
 
     def close(self) -> None:
-        """Let go of the body."""
+        """Release the body."""
 
 
 def open_tcp(host: str, port: int, service: str, path: str, timeout: float) -> Pipe:

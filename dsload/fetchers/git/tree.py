@@ -98,13 +98,13 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def lacking_settings(tree: Tree, store: Store) -> list[str]:
-    """The ids of files that say how the others are read, as far as the store has them not."""
+    """The ids of files that say how the others are read, as far as the store does not have them."""
     ids = [*tree.attributes.values(), *(tree.find(name) for name in SETTINGS)]
     return [id for id in ids if id and id not in store]
 
 
 def lacking_content(tree: Tree, store: Store, prefix: str, held: Mapping[str, Entry]) -> Iterator[str]:
-    """The ids of content that neither the store has nor the target, under its path and by the same way of reading it.
+    """The ids of content that neither the store has nor the target, at the same path and read in the same way.
 
     Args:
         tree, store, prefix: as of make_entries().
@@ -137,7 +137,7 @@ def _is_lfs(entry: Entry) -> bool:
 
 
 def _reads_otherwise(entry: Entry, managed: bool) -> bool:
-    """Whether a file became one of LFS since, or ceased to be one; one that is as small as a pointer may be one."""
+    """Whether a file has become one of LFS since, or is no longer one; a file as small as a pointer may be one."""
     return _is_lfs(entry) != managed and (_is_lfs(entry) or entry.size < _POINTER)
 
 
@@ -146,7 +146,7 @@ def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None, held
 
     Args:
         tree: as read_tree() read it.
-        store: has its objects, but for those that are held.
+        store: has its objects, except those that are held.
         prefix: put before each path, with `/` at its end.
         lfs: reads LFS objects; None keeps the pointers as they are.
         held: entries that the target holds, by path.
@@ -183,7 +183,7 @@ def _read_pointer(content: bytes) -> LFSPointer | None:
 
 
 def _lfs_filter(tree: Tree, store: Store) -> Callable[[bytes], bool]:
-    """Whether `.gitattributes` files give a path to LFS (gitattributes(5))."""
+    """Whether `.gitattributes` files assign a path to LFS (gitattributes(5))."""
     patterns = {}
     for folder, id in tree.attributes.items():
         lines = parse_git_attributes(io.BytesIO(store.read(id)))
@@ -220,7 +220,7 @@ class Blobs(BytesReader):
 
 
 class _Cursor:
-    """A place in content that comes bit by bit."""
+    """A position in content that arrives piece by piece."""
 
     def __init__(self, chunks: Iterator[bytes], start: int) -> None:
         self._chunks, self._held, self.position = chunks, b"", 0
