@@ -111,6 +111,13 @@ class Repository:
         git("init", "--quiet", "-b", "main", f"--object-format={object_format}", path)
         return cls(path)
 
+    def copy(self, path: Path) -> Self:
+        """A copy of it, work tree and LFS objects included."""
+        shutil.copytree(self.path, path, symlinks=True)
+        made = type(self)(path)
+        made._commits = self._commits
+        return made
+
     @property
     def head(self) -> str:
         """The id of the commit that is checked out."""

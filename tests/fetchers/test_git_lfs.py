@@ -32,14 +32,13 @@ def pointer(content: bytes) -> bytes:
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid(content)}\nsize {len(content)}\n".encode()
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Repository:
-    """Two files in LFS, one of them executable, and one that is not; at tmp_path/git/name.git."""
-    work = Repository.make(tmp_path / "work")
-    work.track("*.bin", "tools/*")
-    work.commit({"model.bin": BIG, "tools/run": Executable(SMALL), "plain.txt": PLAIN})
-    work.bare(tmp_path / "git/name.git")
-    return work
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Two files in LFS, one of them executable, and one that is not."""
+    made = Repository.make(tmp_path_factory.mktemp("git") / "work")
+    made.track("*.bin", "tools/*")
+    made.commit({"model.bin": BIG, "tools/run": Executable(SMALL), "plain.txt": PLAIN})
+    return made
 
 
 def load(server: GitServer, volume: Path, *arguments: object) -> Run:

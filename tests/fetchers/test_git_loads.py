@@ -23,14 +23,13 @@ from tests.trees import contents
 EXAMPLES = Path(__file__).parent.parent.parent / "examples/datasets"
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Repository:
-    """A repository with two commits on main; what is pushed is at tmp_path/git/name.git."""
-    work = Repository.make(tmp_path / "work")
-    work.commit({"a.txt": b"old"})
-    work.commit(TREE)
-    work.bare(tmp_path / "git/name.git")
-    return work
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Two commits on main."""
+    made = Repository.make(tmp_path_factory.mktemp("git") / "work")
+    made.commit({"a.txt": b"old"})
+    made.commit(TREE)
+    return made
 
 
 def fetches(server: GitServer) -> int:
