@@ -457,7 +457,7 @@ def test_wherever_the_volume_gets_full(few: Path, tmp_path: Path) -> None:
             subprocess.run(["find", root, "-mindepth", "1", "-delete"], check=True)
             found = os.statvfs(root)
             (root / "filler").write_bytes(bytes(found.f_bavail * found.f_frsize - 6 * MIB - spare))
-            done = inside.run(*Site(root, tmp_path / "p", few.as_uri()).arguments("env", needs="tool"))
+            done = command.run(*Site(root, tmp_path / "p", few.as_uri()).arguments("env", needs="tool"))
             codes.append((spare >> 10, done.code, "".join(done.errors)))
     assert {code for _, code, _ in codes} == {0, 6}, codes
 
