@@ -19,6 +19,7 @@ from dsload.target.inventory import Row
 from tests.contract import inside
 from tests.contract.suite import MIB, noise, read_tree
 from tests.servers.fault import FaultServer
+from tests.servers.process import wait_until
 from tests.servers.relay import Relay
 from tests.servers.s3 import ANONYMOUS_BUCKET, Checksum, SeaweedFS
 from tests.servers.threaded import Request
@@ -131,7 +132,8 @@ def test_right_content_is_verified_and_wrong_content_refused(
     assert "object" in error.value.where
     assert case.expected in error.value.why
     assert read_tree(root / "set") == {}
-    assert sum(request.sent for request in relay.requests("GET", key)) == 2 * len(case.data)
+    sent = 2 * len(case.data)
+    wait_until(lambda: sum(request.sent for request in relay.requests("GET", key)) == sent, "two downloads to be noted")
 
     relay.flip = once(key)
     report = bring(key, relay, root)
