@@ -112,6 +112,12 @@ wrong: list[str] = [verdict.path for verdict in verify("/mnt/a").wrong]
 """
 
 
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the type checker knows of dsload already."""
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
@@ -124,10 +130,10 @@ wrong: list[str] = [verdict.path for verdict in verify("/mnt/a").wrong]
         ("from dsload import verify\nverify('/a').fils", '"Verification" has no attribute "fils"'),
     ],
 )
-def test_a_type_checker_sees_it_from_outside(code: str, complaint: str, tmp_path: Path) -> None:
+def test_a_type_checker_sees_it_from_outside(code: str, complaint: str, checked: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(code)
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(program)]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(checked), str(program)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode == 0) == (not complaint), done.stdout
     assert complaint in done.stdout
