@@ -29,7 +29,7 @@ from dsload.transfer.client import Client
 
 log = logger(__name__)
 
-PARTS = "pkgs"
+PACKAGES = "pkgs"
 _HASHERS = 2
 
 
@@ -209,14 +209,14 @@ def _inside(tree: Volume, path: str, prefix: str) -> str:
 def _drop_parts(volume: Volume, inventory: Inventory) -> None:
     inventory.close()
     inventory.forget()
-    volume.trees.remove(PARTS)
+    volume.trees.remove(PACKAGES)
     volume.state.sweep(set())
     volume.state.remove(JOURNAL)
 
 
 def _keep_parts(volume: Volume, inventory: Inventory, header: Header) -> None:
     """Own the parts and what was made of them, and record the parts."""
-    for _ in volume.trees.own(PARTS):
+    for _ in volume.trees.own(PACKAGES):
         pass
     volume.sync()
     inventory.finish(replace(header, finished=now()), Marker(header.source, header.revision, now()))

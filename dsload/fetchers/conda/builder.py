@@ -31,7 +31,7 @@ from dsload.fetchers.conda.solving import Solution, locked, solved, stem
 from dsload.fetchers.conda.spec import CondaConfig
 from dsload.fetchers.conda.unpacking import Unpacker
 from dsload.fetchers.conda.waiting import finish
-from dsload.fetchers.file.fetcher import to_error
+from dsload.fetchers.file.fetcher import unreadable
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.secrets import origin
 from dsload.source import Source
@@ -175,7 +175,7 @@ class LocalPackages(BytesReader):
             why = "its channel lists it but does not have it"
             raise NotFoundError("reading", f"{path} for {self._source}", why, "have the channel re-indexed") from error
         except OSError as error:
-            raise to_error(error, "reading", f"{path} for {self._source}") from error
+            raise unreadable(error, "reading", f"{path} for {self._source}") from error
 
 
 # Linking

@@ -28,7 +28,7 @@ class File:
                 return Listing([self._file(os.path.basename(self._root), found, reader)])
             return Listing(list(self._walk(FileReader(self._root, self._source))))
         except OSError as error:
-            raise to_error(error, "listing", self._source) from error
+            raise unreadable(error, "listing", self._source) from error
 
     def _walk(self, reader: "FileReader") -> Iterator[Entry]:
         pending = [""]
@@ -84,14 +84,14 @@ class FileReader(BytesReader):
                 "reading", f"{entry.path} of {self._source}", why, "run the same command again"
             ) from error
         except OSError as error:
-            raise to_error(error, "reading", f"{entry.path} of {self._source}") from error
+            raise unreadable(error, "reading", f"{entry.path} of {self._source}") from error
 
 
 def _version(found: os.stat_result) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
-def to_error(error: OSError, doing: str, where: str) -> DsloadError:
+def unreadable(error: OSError, doing: str, where: str) -> DsloadError:
     """The one place where the operating system's errors on a source become dsload's."""
     why = (error.strerror or str(error)).lower()
     if isinstance(error, FileNotFoundError | NotADirectoryError):
