@@ -168,6 +168,9 @@ class BigFile:
 
     def _start_over(self) -> None:
         self._content.start_over()
+        self._fetch_all()
+
+    def _fetch_all(self) -> None:
         self._fanned_out = False
         size = self._content.partial.size
         self._delivery.uncovered += max(0, size)
@@ -194,7 +197,7 @@ class BigFile:
             self._delivery.refetching(self._entry)
             self._refetched = True
             content.reopen()
-            self._start_over()
+            self._fetch_all()
 
     def _ask_last_part(self, number: int) -> Exchange | None:
         """Ask for the last part's size, as a mismatch may come from parts of different sizes; if it does, the checksum

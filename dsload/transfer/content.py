@@ -82,9 +82,13 @@ class Content:
             self.epoch += 1
 
     def reopen(self) -> None:
-        """Take back that the content is whole, as it is wrong."""
-        self._finished = False
+        """Forget every byte of content that is whole but wrong.
+
+        It may be finished again only after that: another finisher would take the old bytes for a second download.
+        """
         self.outdate()
+        self.start_over()
+        self._finished = False
 
     # When bytes have come; on the finishers' threads
 
