@@ -4,7 +4,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TextIO, cast
 
 from dsload.report import Progress, count, duration, human
@@ -24,14 +25,15 @@ def shown(progress: Progress, stream: TextIO, quiet: bool = False) -> Iterator[N
         with _bar(progress, stream):
             yield
     else:
-        with _lines(progress):
+        with _meanwhile(partial(_write_lines, progress)):
             yield
 
 
 @contextlib.contextmanager
-def _lines(progress: Progress) -> Iterator[None]:
+def _meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Work on a thread of its own while the block runs; the event is set when it has to end."""
     stop = threading.Event()
-    thread = threading.Thread(target=carrying(_write_lines), args=(progress, stop), name="dsload-progress", daemon=True)
+    thread = threading.Thread(target=carrying(work), args=(stop,), name="dsload-progress", daemon=True)
     thread.start()
     try:
         yield
@@ -76,7 +78,6 @@ def _bar(progress: Progress, stream: TextIO) -> Iterator[None]:
     what = TextColumn("{task.description}")
     rate = TextColumn("{task.fields[rate]}")
     columns = (what, BarColumn(bar_width=None), DownloadColumn(binary_units=True), rate, TimeRemainingColumn())
-    stop = threading.Event()
     with Bar(*columns, console=Console(file=stream), expand=True, transient=True) as bar:
         task = bar.add_task(progress.phase, total=None, rate="")
 
@@ -89,19 +90,13 @@ def _bar(progress: Progress, stream: TextIO) -> Iterator[None]:
             bar.tasks[0].total = progress.bytes_total or None  # which update() takes None for no change of
             bar.update(task, description=files, completed=progress.bytes, rate=shown)
 
-        def run() -> None:
+        def run(stop: threading.Event) -> None:
             while not stop.wait(0.1):
                 refresh()
+            refresh()
 
-        thread = threading.Thread(target=run, name="dsload-progress", daemon=True)
-        with _logs_to(cast(TextIO, FileProxy(bar.console, stream))):
-            thread.start()
-            try:
-                yield
-            finally:
-                stop.set()
-                thread.join()
-                refresh()
+        with _logs_to(cast(TextIO, FileProxy(bar.console, stream))), _meanwhile(run):
+            yield
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from dsload.k8s.cluster import Manifest
 from dsload.k8s.dataset import Dataset
 from dsload.k8s.metadata import bounded, metadata
 from dsload.k8s.rules import NAME_LIMIT
-from dsload.source import Source
 
 TYPE = "CONDA"
 _LOCK = "conda.lock"
@@ -66,15 +65,11 @@ def prefix_directory(dataset: Dataset) -> str:
     """
     if dataset.type != TYPE:
         return ""
-    path = cast(CondaConfig, _source(dataset).config).prefix_dir
+    path = cast(CondaConfig, dataset.source().config).prefix_dir
     if not path.strip("/"):
         why = f"spec.source.options.condaPrefixDir is {path!r}, and nothing can be mounted there"
         raise UsageError("making the manifests of", dataset.where, why, "name a directory below /")
     return path
-
-
-def _source(dataset: Dataset) -> Source:
-    return Source.parse(dataset.uri, dataset.type, dataset.options)
 
 
 def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +83,7 @@ def with_gpu(dataset: Dataset, resources: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: gpuType is unknown.
     """
     found = dict(resources)
-    kind = _source(dataset).options.get(_GPU, "") if dataset.type == TYPE else ""
+    kind = dataset.source().options.get(_GPU, "") if dataset.type == TYPE else ""
     if not kind:
         return found
     requests, limits = found.get("requests") or {}, found.get("limits") or {}

@@ -6,6 +6,7 @@ from typing import Any
 
 from dsload.k8s import crd
 from dsload.k8s.documents import map_at
+from dsload.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Dataset:
     resources: Mapping[str, Any] = field(default_factory=dict)
     pvc_name: str = ""
     where: str = ""
+
+    def source(self) -> Source:
+        """What a load of it reads. Raises UsageError if a load would refuse it."""
+        return Source.parse(self.uri, self.type, self.options)
 
 
 def dataset_of(document: Mapping[str, Any], where: str) -> Dataset:

@@ -15,7 +15,7 @@ from dsload.k8s.manifest_settings import DEFAULT_IMAGE, SHARDS_ANNOTATION, Manif
 from dsload.k8s.metadata import bounded, metadata, own_label
 from dsload.k8s.rules import LABEL_LIMIT
 from dsload.secrets import DEFAULT_DIRECTORY
-from dsload.source import MOST_SHARDS, Source
+from dsload.source import MOST_SHARDS
 
 _RETRIES = 4
 _NO_RETRY = [row.code for row in exit_table() if row.retry == "no"]  # exit codes that a further try would repeat
@@ -61,14 +61,10 @@ def shard_count(dataset: Dataset, settings: ManifestSettings) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_SHARDS):
         why = f"annotation {SHARDS_ANNOTATION} is {text!r}, not a number from 1 to {MOST_SHARDS}"
         raise UsageError("making the manifests of", dataset.where, why)
-    if int(text) > 1 and (whole := _source(dataset).undivided):
+    if int(text) > 1 and (whole := dataset.source().undivided):
         why = f"{whole} is loaded by one pod and cannot be split into {text} shards"
         raise UsageError("making the manifests of", dataset.where, why, "use 1 shard")
     return int(text)
-
-
-def _source(dataset: Dataset) -> Source:
-    return Source.parse(dataset.uri, dataset.type, dataset.options)
 
 
 def _policy(dataset: Dataset) -> dict[str, Any]:

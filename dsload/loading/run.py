@@ -10,7 +10,7 @@ from dsload.fetchers.base import Held
 from dsload.listing import Entry, Listing
 from dsload.loading.plan import Plan, as_loaded, make_plan
 from dsload.loading.settings import Settings, Target
-from dsload.loading.steps import bring, header_of, intact, marker_of, now
+from dsload.loading.steps import bring, intact, marker_of, now
 from dsload.loading.supply import Supply, selection
 from dsload.report import LeftOut, Progress, Report
 from dsload.source import Source
@@ -77,7 +77,8 @@ class Run:
 
     def header(self, listing: Listing) -> Header:
         """The header of the inventory of this load, which begins now."""
-        return header_of(self.source, listing.revision)
+        source = self.source
+        return Header(str(source), source.type, source.identity(), listing.revision, source.selection(), started=now())
 
     def report(self, listing: Listing) -> Report:
         """The report, before anything is done."""

@@ -9,18 +9,12 @@ from dsload.errors import UnsafePathError
 from dsload.listing import Checksum
 from dsload.loading.plan import Plan, check_free
 from dsload.report import Bytes, Files, Progress, Report
-from dsload.source import Source
 from dsload.target.inventory import Header, Inventory, Marker, Row
 from dsload.target.volume import Volume
 from dsload.transfer.checksum import of_file
 from dsload.transfer.engine import Transfer
 from dsload.transfer.parts import fingerprint
 from dsload.transfer.small import SMALL
-
-
-def header_of(source: Source, revision: str | None) -> Header:
-    """The header of a load that begins now."""
-    return Header(str(source), source.type, source.identity(), revision, source.selection(), started=now())
 
 
 def said_already(inventory: Inventory, header: Header) -> bool:
