@@ -225,6 +225,17 @@ class Filter:
             return False
         return not any(matches(path, pattern) for pattern in self.exclude)
 
+    def below(self, folder: str) -> bool:
+        """Whether anything below a folder may be selected; if not, the folder need not be opened.
+
+        Args:
+            folder: its path relative to the source, with or without `/` at its end; "" for the source itself.
+        """
+        start = folder.rstrip("/") + "/" if folder else ""
+        if any(_covers(pattern, start) for pattern in self.exclude):
+            return False
+        return not self.include or any(_reaches(pattern, start) for pattern in self.include)
+
     def unmatched(self, paths: Iterable[str]) -> list[str]:
         """The include patterns that match none of the paths."""
         missing = list(self.include)
@@ -238,3 +249,21 @@ class Filter:
 def matches(path: str, pattern: str) -> bool:
     """Whether a path matches one fnmatch pattern (`*` matches `/` too, as in `hf download`)."""
     return fnmatch.fnmatchcase(path, pattern + "*" if pattern.endswith("/") else pattern)
+
+
+def _covers(pattern: str, start: str) -> bool:
+    """Whether a pattern matches every path that starts so."""
+    return pattern.endswith(("*", "/")) and matches(start, pattern)
+
+
+def _reaches(pattern: str, start: str) -> bool:
+    """Whether a pattern may match a path that starts so.
+
+    If a beginning of the pattern matches the start, the rest of the pattern is left for the rest of the path.
+    """
+    whole = pattern + "*" if pattern.endswith("/") else pattern
+    return any(
+        fnmatch.fnmatchcase(start, whole[:end])
+        for end in range(len(whole) + 1)
+        if end < len(whole) or whole.endswith("*")
+    )

@@ -8,6 +8,7 @@
 | selected             | none                 | anything           | load (a file of somebody else's is        |
 |                      |                      |                    | replaced; a directory is an error)        |
 | filtered out         | any                  | anything           | leave                                     |
+| none, filtered out   | any                  | anything           | leave: the source need not have been asked|
 | none                 | any, sync            | as the row says    | delete                                    |
 | none                 | any, sync            | changed or missing | forget: it is no longer dsload's          |
 | none                 | any, copy            | anything           | leave                                     |
@@ -122,7 +123,7 @@ def make_plan(
     next_selected = next(following, None)
     for entry, row in _pairs(entries, rows):
         if entry is None:
-            if row is not None and sync:
+            if row is not None and sync and select(row.path):
                 (plan.delete if _still_there(row, target) else plan.forget).append(row.path)
         elif entry is next_selected:
             next_selected = next(following, None)

@@ -1,0 +1,1 @@
+"""How other tools and people write things down: texts, headers, documents. Pure."""
