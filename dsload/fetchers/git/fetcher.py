@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import cast
 
 from dulwich.config import ConfigFile, parse_submodules
@@ -43,7 +44,7 @@ class Git:
     def __init__(self, source: Source, context: Context) -> None:
         self._where, self._context = str(source), context
         config = cast(GitConfig, source.config)
-        self._location, self._wish = config.location, config.wish
+        self._location, self._wish, self._filter = config.location, config.wish, source.filter
         self._held: Mapping[str, Entry] = {}
 
     def list(self) -> Listing:
@@ -68,21 +69,23 @@ class Git:
     def _checkout(
         self, remote: Remote, store: Store, commit: str, ref: str, prefix: str, levels: int
     ) -> Iterator[Entry]:
-        """The entries of a commit, and of its submodules."""
-        tree = read_tree(store, store.root(commit))
+        """The entries of a commit, and of its submodules, that the filter selects."""
+        tree = read_tree(store, store.root(commit), prefix, self._filter)
         store = self._complete(remote, store, commit, tree, prefix)
-        lfs = make_reader(remote, _content(store, tree, LFS_CONFIG), ref) if self._wish.lfs else None
-        yield from make_entries(tree, store, prefix, lfs, self._held)
-        known = _submodules(_content(store, tree, MODULES), remote.where)
+        reader = cache(lambda: make_reader(remote, _content(store, tree, LFS_CONFIG), ref))
+        yield from make_entries(tree, store, prefix, reader if self._wish.lfs else None, self._held)
+        wanted = [path for path, _ in tree.submodules if levels and self._filter.below(prefix + os.fsdecode(path))]
+        known = _submodules(_content(store, tree, MODULES), remote.where) if wanted else {}
         for path, id in tree.submodules:
             below = prefix + os.fsdecode(path)
             url, update = known.get(path, ("", ""))
-            if not levels or update == "none":
+            if path not in wanted or update == "none":
                 yield Entry(below, 0, id, Blobs(store), directory=True)
                 continue
             if not url:
                 why = f"{below} is a submodule, but .gitmodules does not say where it comes from"
-                raise NotFoundError("listing", remote.where, why, "fix the commit, or leave submodules out")
+                fix = f"fix the commit, or leave it out by -o exclude={below}/"
+                raise NotFoundError("listing", remote.where, why, fix)
             yield from self._submodule(remote, url, below, id, levels)
 
     def _complete(self, remote: Remote, store: Store, commit: str, tree: Tree, prefix: str) -> Store:
@@ -205,7 +208,7 @@ def _search(remote: Remote, commit: str, wish: Wish) -> Store:
 
 
 def _content(store: Store, tree: Tree, path: bytes) -> bytes:
-    id = tree.find(path)
+    id = tree.settings.get(path)
     return store.read(id) if id else b""
 
 

@@ -1,55 +1,60 @@
 """A commit's tree as entries: files, executables, symlinks, LFS pointers, and where submodules go."""
 
 import hashlib
-import io
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from dulwich.attrs import GitAttributes, compile_gitattributes_patterns, parse_git_attributes
 from dulwich.index import validate_path_element_default, validate_path_element_hfs, validate_path_element_ntfs
-from dulwich.lfs import LFSPointer
 
-from dsload.errors import UnsafePathError
+from dsload.errors import NotFoundError, UnsafePathError
+from dsload.fetchers.git.attributes import Attributes
+from dsload.fetchers.git.pointer import LARGEST, Pointer, read_pointer
 from dsload.fetchers.git.store import Store
-from dsload.listing import BytesReader, Checksum, Entry, Reader
+from dsload.listing import BytesReader, Checksum, Entry, Filter, Reader
 from dsload.secrets import logger
 
 log = logger(__name__)
 
-_POINTER = 1024  # bytes; a larger file is not an LFS pointer
+_PADDED = 1 << 16  # bytes; of a larger file git-lfs is not asked whether it begins as a pointer does
 _DEEPEST = 1000  # nested folders
 _LINK, _SUBMODULE = 0o120000, 0o160000
 _ATTRIBUTES = b".gitattributes"
 SETTINGS = (LFS_CONFIG, MODULES) = (b".lfsconfig", b".gitmodules")
 _KINDS = {"sha1": "gitblob", "sha256": "gitblob256"}
+_NO_FILTER = Filter()
+_NOTHING = hashlib.sha256().hexdigest()
 
 
 @dataclass(slots=True)
 class Tree:
-    """What a commit holds.
+    """What a commit holds, as far as a filter selects it.
 
     Args:
         files: path, whether executable, id of the content.
         links: path and id of the blob that holds the target.
         submodules: path and commit.
         attributes: folder and id of its `.gitattributes`.
+        settings: path and id of SETTINGS, as far as they exist.
     """
 
     files: list[tuple[bytes, bool, str]] = field(default_factory=list)
     links: list[tuple[bytes, str]] = field(default_factory=list)
     submodules: list[tuple[bytes, str]] = field(default_factory=list)
     attributes: dict[bytes, str] = field(default_factory=dict)
-
-    def find(self, path: bytes) -> str:
-        """The id of a file, "" if none has this name."""
-        return next((id for name, _, id in self.files if name == path), "")
+    settings: dict[bytes, str] = field(default_factory=dict)
 
 
-def read_tree(store: Store, root: str) -> Tree:
-    """Walk a tree.
+def read_tree(store: Store, root: str, prefix: str = "", filter: Filter = _NO_FILTER) -> Tree:
+    """Walk a tree; folders in which nothing is selected are not opened.
+
+    Args:
+        store: has its objects.
+        root: id of the tree.
+        prefix: put before each path, with `/` at its end, for the filter.
+        filter: of the source.
 
     Raises:
         UnsafePathError: a name that git would not check out either.
@@ -60,22 +65,36 @@ def read_tree(store: Store, root: str) -> Tree:
     while waiting:
         folder, id = waiting.pop()
         for name, mode, sha in store.tree(id):
-            _check_name(name, folder, store.where)
-            path = folder + name
+            path, kind = folder + name, stat.S_IFMT(mode)
+            whole = prefix + os.fsdecode(path)
+            opened = kind in (stat.S_IFDIR, _SUBMODULE) and filter.below(whole)
+            selected = not stat.S_ISDIR(mode) and filter(whole)
+            if opened or selected:
+                _check_name(name, folder, store.where)
             if stat.S_ISDIR(mode):
-                if path.count(b"/") > _DEEPEST:
-                    why = f"it has more than {_DEEPEST} nested folders"
-                    raise UnsafePathError("reading", store.where, why, "load another source")
-                waiting.append((path + b"/", sha))
-            elif stat.S_IFMT(mode) == _SUBMODULE:
-                tree.submodules.append((path, sha))
-            elif stat.S_IFMT(mode) == _LINK:
-                tree.links.append((path, sha))
+                if opened:
+                    waiting.append((_deeper(path, store.where), sha))
+            elif kind == _SUBMODULE:
+                if opened or selected:
+                    tree.submodules.append((path, sha))
+            elif kind == _LINK:
+                if selected:
+                    tree.links.append((path, sha))
             else:
                 if name == _ATTRIBUTES:
                     tree.attributes[folder.rstrip(b"/")] = sha
-                tree.files.append((path, bool(mode & 0o111), sha))
+                elif path in SETTINGS:
+                    tree.settings[path] = sha
+                if selected:
+                    tree.files.append((path, bool(mode & 0o111), sha))
     return tree
+
+
+def _deeper(folder: bytes, where: str) -> bytes:
+    if folder.count(b"/") > _DEEPEST:
+        why = f"it has more than {_DEEPEST} nested folders"
+        raise UnsafePathError("reading", where, why, "load another source")
+    return folder + b"/"
 
 
 def _check_name(name: bytes, folder: bytes, where: str) -> None:
@@ -99,8 +118,7 @@ def _is_utf8(name: bytes) -> bool:
 
 def lacking_settings(tree: Tree, store: Store) -> list[str]:
     """The ids of files that say how the others are read, as far as the store does not have them."""
-    ids = [*tree.attributes.values(), *(tree.find(name) for name in SETTINGS)]
-    return [id for id in ids if id and id not in store]
+    return [id for id in (*tree.attributes.values(), *tree.settings.values()) if id not in store]
 
 
 def lacking_content(tree: Tree, store: Store, prefix: str, held: Mapping[str, Entry]) -> Iterator[str]:
@@ -128,7 +146,7 @@ def _id_of(entry: Entry, format: str) -> str:
         return ""
     if not _is_lfs(entry):
         return entry.checksum.value
-    pointer = LFSPointer(entry.checksum.value, entry.size).to_bytes()
+    pointer = Pointer(entry.checksum.value, entry.size).written()
     return hashlib.new(format, b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()
 
 
@@ -138,37 +156,38 @@ def _is_lfs(entry: Entry) -> bool:
 
 def _reads_otherwise(entry: Entry, managed: bool) -> bool:
     """Whether a file has become one of LFS since, or is no longer one; a file as small as a pointer may be one."""
-    return _is_lfs(entry) != managed and (_is_lfs(entry) or entry.size < _POINTER)
+    return _is_lfs(entry) != managed and (_is_lfs(entry) or entry.size < _PADDED)
 
 
-def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None, held: Mapping[str, Entry]) -> list[Entry]:
+def make_entries(
+    tree: Tree, store: Store, prefix: str, lfs: Callable[[], Reader] | None, held: Mapping[str, Entry]
+) -> list[Entry]:
     """Entries for the files and symlinks of a tree.
 
     Args:
         tree: as read_tree() read it.
         store: has its objects, except those that are held.
         prefix: put before each path, with `/` at its end.
-        lfs: reads LFS objects; None keeps the pointers as they are.
+        lfs: returns what reads LFS objects; called if there are any; None keeps the pointers as they are.
         held: entries that the target holds, by path.
     """
     blobs, algorithm = Blobs(store), _KINDS[store.format]
-    managed = _lfs_filter(tree, store) if lfs else None
-    entries, pointers = [], 0
+    managed = _lfs_filter(tree, store)
+    entries, stay = [], 0
     for name, executable, id in tree.files:
         path = prefix + os.fsdecode(name)
         if id not in store:
             entries.append(replace(held[path], executable=executable))
             continue
+        pointer = _pointer_of(store, id, name, managed) if lfs else None
+        if lfs and pointer and managed(name):
+            entries.append(_object_entry(path, pointer, executable, lfs, store.where))
+            continue
+        stay += pointer is not None
         size = store.size(id)
-        if managed and lfs and size < _POINTER and (pointer := _read_pointer(store.read(id))):
-            if managed(name):
-                checksum = Checksum("sha256", pointer.oid)
-                entries.append(Entry(path, pointer.size, pointer.oid, lfs, pointer.oid, checksum, executable))
-                continue
-            pointers += 1
         entries.append(Entry(path, size, id, blobs, id, Checksum(algorithm, id), executable))
-    if pointers:
-        looks = "1 file looks like an LFS pointer" if pointers == 1 else f"{pointers:,} files look like LFS pointers"
+    if stay:
+        looks = "1 file looks like an LFS pointer" if stay == 1 else f"{stay:,} files look like LFS pointers"
         log.warning("%s: %s, but no .gitattributes says so: kept", store.where, looks)
     for name, id in tree.links:
         path = prefix + os.fsdecode(name)
@@ -177,19 +196,41 @@ def make_entries(tree: Tree, store: Store, prefix: str, lfs: Reader | None, held
     return entries
 
 
-def _read_pointer(content: bytes) -> LFSPointer | None:
-    pointer = LFSPointer.from_bytes(content) if content.startswith(b"version ") else None
-    return pointer if pointer is not None and pointer.is_valid_oid() else None
+def _pointer_of(store: Store, id: str, name: bytes, managed: Callable[[bytes], bool]) -> Pointer | None:
+    """The pointer that a file is. Of one that is LFS's git-lfs looks at the first bytes, even if more follow."""
+    size = store.size(id)
+    if size < LARGEST:
+        return read_pointer(store.read(id))
+    if size < _PADDED and managed(name):
+        return read_pointer(store.read(id)[:LARGEST])
+    return None
+
+
+def _object_entry(path: str, pointer: Pointer, executable: bool, lfs: Callable[[], Reader], where: str) -> Entry:
+    if pointer.extensions:
+        names = ", ".join(pointer.extensions)
+        why = f"Git LFS stores {path} as its extension {names} has made it, and dsload does not run extensions"
+        fix = "exclude the file, or keep the pointers with -o lfs=false"
+        raise NotFoundError("listing", where, why, fix)
+    if not pointer.size:
+        return Entry(path, 0, _NOTHING, _Empty(), checksum=Checksum("sha256", _NOTHING), executable=executable)
+    checksum = Checksum("sha256", pointer.oid)
+    return Entry(path, pointer.size, pointer.oid, lfs(), pointer.oid, checksum, executable)
+
+
+class _Empty(BytesReader):
+    """An object without content, which no server has to have."""
+
+    def read(self, entry: Entry, start: int, end: int) -> bytes:
+        """Nothing."""
+        return b""
 
 
 def _lfs_filter(tree: Tree, store: Store) -> Callable[[bytes], bool]:
-    """Whether `.gitattributes` files assign a path to LFS (gitattributes(5))."""
-    patterns = {}
-    for folder, id in tree.attributes.items():
-        lines = parse_git_attributes(io.BytesIO(store.read(id)))
-        patterns[folder] = compile_gitattributes_patterns(lines, base=folder)
-    attributes = GitAttributes(patterns.get(b"", []), directory_loader=lambda folder: patterns.get(folder, []))
-    return lambda path: attributes.match_path(path).get(b"filter") == b"lfs"
+    """Whether `.gitattributes` files assign a path to LFS."""
+    contents = {folder: store.read(id) for folder, id in tree.attributes.items()}
+    attributes = Attributes(contents, store.where)
+    return lambda path: attributes.filter(path) == b"lfs"
 
 
 class Blobs(BytesReader):
