@@ -25,7 +25,7 @@ from typing import Protocol
 
 from dsload.errors import ChangedError, UnsafePathError
 from dsload.listing import BytesReader, Checksum, Entry
-from dsload.names import check_names, parents
+from dsload.names import alike, check_names, folders, parents, peculiar
 from dsload.target.inventory import Row
 
 _REMOVE = "remove it from the target"
@@ -73,6 +73,8 @@ class Plan:
         forget: paths whose rows go, and whose files stay.
         replaced: how many of the files to load replace an existing one.
         replaced_bytes: the space that those take on the volume.
+        alike: groups of selected paths, and of paths to delete, that some volumes take for one.
+        peculiar: paths, of selected files or of their folders, whose last name some volumes do not take.
     """
 
     load: list[Entry] = field(default_factory=list)
@@ -86,6 +88,8 @@ class Plan:
     forget: list[str] = field(default_factory=list)
     replaced: int = 0
     replaced_bytes: int = 0
+    alike: list[list[str]] = field(default_factory=list)
+    peculiar: list[str] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
@@ -136,6 +140,10 @@ def make_plan(
                 if row is not None and sync and _still_there(row, target):
                     plan.delete.append(row.path)
     _unblock(plan, errors)
+    paths = [entry.path for entry in selected]
+    paths += folders(paths)
+    plan.peculiar = peculiar(paths)
+    plan.alike = alike([*paths, *plan.delete, *plan.forget])
     return plan
 
 

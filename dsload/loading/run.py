@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from dsload.errors import BusyError, InterruptedLoad, NotFoundError
 from dsload.fetchers.base import Held
 from dsload.listing import Entry, Listing
+from dsload.loading.fitting import fit
 from dsload.loading.plan import Plan, as_loaded, make_plan
 from dsload.loading.settings import Settings, Target
 from dsload.loading.steps import bring, intact, marker_of, now
@@ -123,8 +124,10 @@ class Opened:
     def plan(
         self, entries: list[Entry], selects: Callable[[str], bool], sync: bool, rows: Iterable[Row] | None = None
     ) -> Plan:
-        """What is to be done, by the inventory's rows or those given, and the volume; see make_plan()."""
-        return make_plan(entries, self.inventory.rows() if rows is None else rows, self.volume, selects, sync)
+        """What is to be done, by the inventory's rows or those given, and the volume; see make_plan() and fit()."""
+        plan = make_plan(entries, self.inventory.rows() if rows is None else rows, self.volume, selects, sync)
+        fit(plan, self.volume)
+        return plan
 
     def carry_out(self, plan: Plan, client: Client, watch: Callable[[], None] | None = None) -> None:
         """Bring what a plan says, and then delete what it says; all of it is safe on the volume afterwards."""

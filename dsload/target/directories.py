@@ -7,6 +7,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from dsload.errors import UnsafePathError
+from dsload.names import folded
 from dsload.target.ownership import NEW, Stamp, is_new
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a file, whatever it turns out to be
@@ -78,9 +79,12 @@ class Directories:
         return self.open(parent, create), name
 
     def forget(self, path: str) -> None:
-        """Let go of a directory that may be deleted."""
+        """Let go of a directory that may be deleted, under whatever name the volume has given it out."""
+        form = folded(path)
         with self._lock:
-            self._open.pop(path, None)
+            for known in [known for known in self._open if len(known) == len(path) or not known.isascii()]:
+                if folded(known) == form:
+                    del self._open[known]
 
     def forget_tree(self, path: str) -> None:
         """Let go of a directory that is deleted, and of all below it."""

@@ -25,7 +25,8 @@ def from_oserror(error: OSError, doing: str, where: str) -> DsloadError:
         case errno.ELOOP | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.EEXIST:
             return UnsafePathError(doing, where, f"something else is in the way on the target ({why})", "remove it")
         case errno.ENAMETOOLONG | errno.EILSEQ | errno.EINVAL:
-            return UnsafePathError(doing, where, f"the volume does not take this name ({why})")
+            fix = "exclude it by -o exclude=…, or load into another volume"
+            return UnsafePathError(doing, where, f"the volume does not take this name ({why})", fix)
         case errno.ENOENT:
             return NotFoundError(doing, where, why)
         case _:

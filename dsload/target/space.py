@@ -35,6 +35,8 @@ class Space:
         """
         with writing("checking the space of", str(self._place)):
             found = os.fstatvfs(self._directories.target)
+        if not found.f_blocks:  # a FUSE file system that does not say
+            return
         free = found.f_bavail * found.f_frsize
         block = min(found.f_frsize or 1, _BLOCK)
         total = sum(-(-size // block) * block for size in sizes)
@@ -51,4 +53,6 @@ class Space:
     def full(self) -> bool:
         """Whether next to nothing is free."""
         found = os.fstatvfs(self._directories.target)
+        if not found.f_blocks:
+            return False
         return found.f_bavail * found.f_frsize < _LITTLE or (bool(found.f_files) and found.f_favail < _SPARE_INODES)

@@ -1,10 +1,12 @@
 """dsload's own files in a target: state in `.dsload`, and files that are being made in `.dsload/parts`."""
 
 import contextlib
+import errno
 import fnmatch
 import itertools
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +47,43 @@ class State:
         finally:
             os.close(fd)
             self.drop(name)
+
+    # What the volume makes of names
+
+    def takes_for_one(self, one: str, other: str) -> bool:
+        """Whether two names of one directory are one on the volume.
+
+        Raises:
+            UnsafePathError: it does not take the first.
+        """
+        with self._named(one, one) as folder:
+            try:
+                os.stat(other, dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                return False
+            return True
+
+    def try_name(self, name: str, path: str) -> None:
+        """Raise UnsafePathError if the volume does not take the name of a path."""
+        with self._named(name, path):
+            pass
+
+    @contextlib.contextmanager
+    def _named(self, name: str, path: str) -> Iterator[Descriptor]:
+        """A new directory with an empty file of this name, while the block runs."""
+        probe = self.free_name("probe")
+        with writing("making a directory in", f"{self._place}/{STATE}/{PARTS}"):
+            os.mkdir(probe, 0o700, dir_fd=self.parts)
+            folder = Descriptor(os.open(probe, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.parts))
+        try:
+            with writing("checking the listing's name", repr(path)):
+                try:
+                    os.close(os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=folder))
+                except FileNotFoundError as error:  # SMB's word for a name that it cannot have
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from error
+            yield folder
+        finally:
+            shutil.rmtree(probe, ignore_errors=True, dir_fd=self.parts)
 
     # Files that are being made
 
@@ -102,7 +141,10 @@ class State:
         for name in os.listdir(self.parts):
             if name not in kept and not fnmatch.fnmatch(name, JOURNALS):
                 with contextlib.suppress(OSError):  # what cannot be deleted harms nobody
-                    os.unlink(name, dir_fd=self.parts)
+                    try:
+                        os.unlink(name, dir_fd=self.parts)
+                    except IsADirectoryError:
+                        shutil.rmtree(name, dir_fd=self.parts)
 
     # State files
 

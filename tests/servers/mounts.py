@@ -1,14 +1,18 @@
 """Small file systems and small privileges: a tmpfs of a given size, other users, user namespaces."""
 
 import contextlib
+import gc
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.servers.process import find, unavailable
+from tests.servers import passthrough
+from tests.servers.process import PIP, find, missing, unavailable, wait_until
 
 UNPRIVILEGED = 12345  # a uid that nothing belongs to
 DAC_READ_SEARCH = 1 << 2  # capabilities(7)
@@ -31,6 +35,30 @@ def small_tmpfs(directory: Path, size: int, inodes: int = 0) -> Iterator[Path]:
         yield directory
     finally:
         subprocess.run([find("umount", "mount"), "--lazy", str(directory)], check=True)
+
+
+@contextlib.contextmanager
+def volume_with(directory: Path, *habits: str) -> Iterator[Path]:
+    """A volume with `passthrough.HABITS`, on `directory`; what it holds lies beside that."""
+    need_root("mount a file system")
+    find("fusermount3", "fuse3")
+    if importlib.util.find_spec("mfusepy") is None:
+        missing("mfusepy", "mfusepy", PIP)
+    backing = directory.with_name(f"{directory.name}-backing")
+    for folder in (directory, backing):
+        folder.mkdir(parents=True)
+    argv = [sys.executable, passthrough.__file__, str(backing), str(directory), *habits]
+    server = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until(lambda: os.path.ismount(directory) or server.poll() is not None, "a file system")
+        if server.poll() is not None:
+            unavailable(f"no file system in user space can be mounted here: {server.stdout and server.stdout.read()}")
+        yield directory
+    finally:
+        gc.collect()  # closes what loads in this process have opened
+        subprocess.run([find("umount", "mount"), "--lazy", str(directory)], check=server.poll() is None)
+        server.kill()  # a descriptor that is still open would keep it
+        server.communicate()
 
 
 def need_root(what: str) -> None:
