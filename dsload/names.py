@@ -1,7 +1,6 @@
 """Names from a source are hostile input: what may lie below a target, and what may not."""
 
 import itertools
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from unicodedata import is_normalized, normalize
@@ -62,7 +61,7 @@ def unsafe(path: str) -> str:
         return f"{STATE} is where dsload keeps its own state"
     if _may_be_state(names[0]):
         return f"some volumes take it for {STATE}, where dsload keeps its own state"
-    if any(len(name) > _LONGEST_NAME // 4 and len(os.fsencode(name)) > _LONGEST_NAME for name in names):
+    if any(len(name) > _LONGEST_NAME // 4 and len(on_disk(name)) > _LONGEST_NAME for name in names):
         return f"a part of it is longer than {_LONGEST_NAME} bytes"
     return ""
 
@@ -75,10 +74,23 @@ def _may_be_state(name: str) -> bool:
     return plain in (STATE, f"{STATE.strip('.')}~1")
 
 
+def on_disk(name: str) -> bytes:
+    """A name or path as it is on disk: in UTF-8 whatever the locale, as the volume is read elsewhere too.
+
+    Surrogates are bytes that are not UTF-8. Raises UnicodeEncodeError for other halves of characters.
+    """
+    return name.encode("utf-8", "surrogateescape")
+
+
+def from_disk(name: bytes) -> str:
+    """A name or path that is like this on disk; see on_disk()."""
+    return name.decode("utf-8", "surrogateescape")
+
+
 def _encodable(path: str) -> bool:
     """Whether a file can have this name: JSON can hold halves of characters, which no name has."""
     try:
-        os.fsencode(path)
+        on_disk(path)
     except UnicodeEncodeError:
         return False
     return True

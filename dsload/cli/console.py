@@ -1,5 +1,6 @@
 """What a command has to do with its process: log lines, signals, exit codes, what goes to a terminal."""
 
+import io
 import json
 import logging
 import os
@@ -34,6 +35,7 @@ def run(command: click.Command, name: str) -> NoReturn:
 
 def _run(command: click.Command, name: str) -> NoReturn:
     stdout = sys.stdout
+    _write_names()
     try:
         code = command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -56,6 +58,13 @@ def _run(command: click.Command, name: str) -> NoReturn:
     except Exception as error:
         _fail(f"unexpected error (a bug): {type(error).__name__}: {error}; -v shows where", 1, error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _write_names() -> None:
+    """Have standard output and errors take every name: on a terminal as far as it can show them, else in UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def _fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:

@@ -185,7 +185,18 @@ class Mode(click.ParamType[int]):
         return int(str(value), 8)
 
 
-class KeyValue(click.types.StringParamType):
+class Text(click.types.StringParamType):
+    """Text for a source, or a name: UTF-8 if it can be, as a Job's arguments are, whatever the locale."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(super().convert(value, param, ctx))
+        try:
+            return os.fsencode(text).decode()
+        except UnicodeError:
+            return text
+
+
+class KeyValue(Text):
     """KEY=VALUE; an environment variable has a line for each."""
 
     name = "KEY=VALUE"
@@ -212,7 +223,7 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-source_argument = click.argument("source", nargs=-1, metavar="[TYPE] URI")
+source_argument = click.argument("source", nargs=-1, type=Text(), metavar="[TYPE] URI")
 
 log_options = together(
     option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of log lines on stderr."),
@@ -236,7 +247,7 @@ source_options = together(
 )  # fmt: skip
 
 target_options = together(
-    option("--mount-path", metavar="PATH", help="Target below the mount root; / is the root itself."),
+    option("--mount-path", type=Text(), metavar="PATH", help="Target below the mount root; / is the root itself."),
     option("--mount-root", metavar="DIR", help="Where the volume is mounted.  [default: the working directory]"),
     option("--mount-uid", type=click.IntRange(0), metavar="N",
            help=f"Owner.  [default: {DEFAULT_OWNER}, or yourself if not root]"),

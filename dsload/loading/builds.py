@@ -19,6 +19,7 @@ from dsload.listing import Checksum, Listing
 from dsload.loading.plan import as_loaded
 from dsload.loading.run import Opened, Run, opened
 from dsload.loading.steps import marker_of, now, preflight, prepare
+from dsload.names import on_disk
 from dsload.report import Bytes, Files, Report
 from dsload.secrets import logger
 from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Marker, Row
@@ -194,10 +195,11 @@ def _hash(tree: Volume, path: str) -> str:
 def _inside(tree: Volume, path: str, prefix: str) -> str:
     """Where a symlink of a tree points. Raises UnsafePathError if that is outside of the tree."""
     target = tree.link_target(path)
-    root = os.path.realpath(tree.path)
-    there = target.replace(prefix, root, 1) if f"{target}/".startswith(f"{prefix}/") else target
-    led = os.path.realpath(os.path.join(root, os.path.dirname(path), there))
-    if led != root and not led.startswith(f"{root}/"):
+    root, there = os.path.realpath(os.fsencode(tree.path)), on_disk(target)
+    if f"{target}/".startswith(f"{prefix}/"):
+        there = there.replace(os.fsencode(prefix), root, 1)
+    led = os.path.realpath(os.path.join(root, os.path.dirname(on_disk(path)), there))
+    if led != root and not led.startswith(root + b"/"):
         why = f"this symlink points outside of what was built ({target!r})"
         raise UnsafePathError("checking", path, why, "leave out the package that it belongs to")
     return target

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from dsload.errors import UnsafePathError
-from dsload.names import folded
+from dsload.names import folded, on_disk
 from dsload.target.ownership import NEW, Stamp, is_new
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a file, whatever it turns out to be
@@ -39,13 +39,13 @@ class Directories:
     def step(self, parent: Descriptor, name: str, create: bool) -> Descriptor:
         """The directory of this name in an open one; it is made if it is missing and may be. Raises OSError."""
         try:
-            directory = Descriptor(os.open(name, _FLAGS, dir_fd=parent))
+            directory = Descriptor(os.open(on_disk(name), _FLAGS, dir_fd=parent))
         except FileNotFoundError:
             if not create:
                 raise
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, NEW, dir_fd=parent)
-            directory = Descriptor(os.open(name, _FLAGS, dir_fd=parent))
+                os.mkdir(on_disk(name), NEW, dir_fd=parent)
+            directory = Descriptor(os.open(on_disk(name), _FLAGS, dir_fd=parent))
         if create and is_new(directory):
             self._stamp.directory(directory, name)
         return directory
@@ -72,11 +72,14 @@ class Directories:
                     self._open.popitem(last=False)
         return directory
 
-    def locate(self, path: str, create: bool = False) -> tuple[Descriptor, str]:
-        """The directory that a path lies in, and its name there. Raises as open(), and for a name such as `..`."""
+    def locate(self, path: str, create: bool = False) -> tuple[Descriptor, bytes]:
+        """The directory that a path lies in, and its name there on disk.
+
+        Raises as open() does, and for a name such as `..`.
+        """
         parent, _, name = path.rpartition("/")
         _check_name(name)
-        return self.open(parent, create), name
+        return self.open(parent, create), on_disk(name)
 
     def forget(self, path: str) -> None:
         """Let go of a directory that may be deleted, under whatever name the volume has given it out."""

@@ -90,7 +90,7 @@ class Stamp:
         """Stamp an open directory. Until it has its owner, NEW marks it: the mode comes last."""
         self._apply(fd, self.ownership.directory_mode, f"the directory {name}", _OWNER_FIRST)
 
-    def link(self, name: str, directory: int, path: str) -> None:
+    def link(self, name: bytes, directory: int, path: str) -> None:
         """Give a symlink, by its name in an open directory, its owner."""
         wanted = self.ownership
         if wanted.policy == "skip":

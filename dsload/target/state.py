@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsload.names import STATE
+from dsload.names import STATE, on_disk
 from dsload.target.directories import Descriptor, Directories
 from dsload.target.oserror import writing
 from dsload.target.ownership import Stamp
@@ -58,7 +58,7 @@ class State:
         """
         with self._named(one, one) as folder:
             try:
-                os.stat(other, dir_fd=folder, follow_symlinks=False)
+                os.stat(on_disk(other), dir_fd=folder, follow_symlinks=False)
             except OSError:
                 return False
             return True
@@ -78,7 +78,7 @@ class State:
         try:
             with writing("checking the listing's name", repr(path)):
                 try:
-                    os.close(os.open(name, _CREATE | os.O_EXCL, 0o600, dir_fd=folder))
+                    os.close(os.open(on_disk(name), _CREATE | os.O_EXCL, 0o600, dir_fd=folder))
                 except FileNotFoundError as error:  # SMB's word for a name that it cannot have
                     raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from error
             yield folder

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dsload.errors import UnsafePathError
-from dsload.names import STATE
+from dsload.names import STATE, from_disk, on_disk
 from dsload.target.directories import READ, Directories
 from dsload.target.oserror import writing
 from dsload.target.ownership import Stamp
@@ -61,18 +61,19 @@ class Trees:
                     self._stamp.directory(directory, folder)
                 with os.scandir(directory) as children:
                     for child in children:
-                        below = f"{folder}/{child.name}" if folder else child.name
+                        name = os.fsencode(child.name)
+                        below = f"{folder}/{from_disk(name)}" if folder else from_disk(name)
                         found = child.stat(follow_symlinks=False)
                         if not stat.S_ISDIR(found.st_mode):
                             executable = bool(found.st_mode & 0o111)
                             if found.st_nlink > 1:
                                 executable = links.setdefault(found.st_ino, executable)
-                            self._own_found(child.name, directory, below, found, executable)
+                            self._own_found(name, directory, below, found, executable)
                             yield below, found, executable
                         elif below != STATE:
                             pending.append(below)
 
-    def _own_found(self, name: str, directory: int, path: str, found: os.stat_result, executable: bool) -> None:
+    def _own_found(self, name: bytes, directory: int, path: str, found: os.stat_result, executable: bool) -> None:
         if stat.S_ISLNK(found.st_mode):
             if not self._stamp.fits(found, executable=False):
                 self._stamp.link(name, directory, path)
@@ -93,7 +94,7 @@ class Trees:
         """Give a directory another name, which must be free, in the directory that it lies in."""
         with writing("putting in place", other):
             directory, name = self._directories.locate(path)
-            os.rename(name, other.rpartition("/")[2], src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(name, on_disk(other.rpartition("/")[2]), src_dir_fd=directory, dst_dir_fd=directory)
 
     def remove(self, path: str) -> None:
         """Delete a directory and all below it, or whatever else lies there; it may be missing."""
@@ -115,7 +116,7 @@ class Trees:
         """
         with writing("putting in place", current):
             directory, name = self._directories.locate(current)
-            made, gone = (path.rpartition("/")[2] for path in (new, old))
+            made, gone = (on_disk(path.rpartition("/")[2]) for path in (new, old))
             if _exchanged(directory, made, name):
                 os.rename(made, gone, src_dir_fd=directory, dst_dir_fd=directory)
             else:
@@ -125,10 +126,10 @@ class Trees:
             os.fsync(directory)
 
 
-def _exchanged(directory: int, new: str, current: str) -> bool:
+def _exchanged(directory: int, new: bytes, current: bytes) -> bool:
     """Swap two names of a directory; whether both exist and the volume can."""
     try:
-        code: int = _libc.renameat2(directory, os.fsencode(new), directory, os.fsencode(current), _EXCHANGE)
+        code: int = _libc.renameat2(directory, new, directory, current, _EXCHANGE)
     except AttributeError:  # a C library that does not have it
         return False
     return code == 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from dsload.errors import UnsafePathError, UsageError, VolumeError
+from dsload.names import from_disk, on_disk
 from dsload.target.directories import READ, Descriptor, Directories
 from dsload.target.oserror import from_oserror, reason, writing
 from dsload.target.ownership import Ownership, Stamp, check_mode
@@ -121,7 +122,7 @@ class Volume:
     def link_target(self, path: str) -> str:
         """The target of the symlink at a path."""
         directory, name = self._directories.locate(path)
-        return os.readlink(name, dir_fd=directory)
+        return from_disk(os.readlink(name, dir_fd=directory))
 
     def owned(self, found: os.stat_result, executable: bool) -> bool:
         """Whether owner and mode are as asked for."""
@@ -167,8 +168,8 @@ class Volume:
         """Put a symlink in place."""
         with writing("writing the symlink", path):
             name = self.state.free_name()
-            os.symlink(target, name, dir_fd=self.state.parts)
-            self._stamp.link(name, self.state.parts, path)
+            os.symlink(on_disk(target), on_disk(name), dir_fd=self.state.parts)
+            self._stamp.link(on_disk(name), self.state.parts, path)
             self._rename(name, path)
 
     def place_directory(self, path: str) -> None:

@@ -33,6 +33,7 @@ from dsload.fetchers.conda.unpacking import Unpacker
 from dsload.fetchers.conda.waiting import finish
 from dsload.fetchers.file.fetcher import unreadable
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Listing, Request, Response
+from dsload.names import on_disk
 from dsload.secrets import origin
 from dsload.source import Source
 from dsload.target.volume import Volume
@@ -227,7 +228,7 @@ def _inode(path: Path) -> int:
 
 def _look(folder: Path, path: str) -> tuple[int, int, int]:
     try:
-        found = os.lstat(folder / path)
+        found = os.lstat(os.path.join(os.fsencode(folder), on_disk(path)))
     except OSError:
         return 0, 0, 0
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -88,7 +88,7 @@ def install(
         env = {**_environment(recipe, folder, bundle), **_indexes(recipe, secrets, theirs, logins), **logins.write()}
         env["PIP_CACHE_DIR"], env["PATH"] = str(cache), f"{folder}/bin:{env['PATH']}"
         inside = next((part.folder for part in recipe.pip if os.path.isdir(part.folder)), folder)
-        argv = [f"{recipe.prefix}/bin/python", "-I", "-m", "pip", "install", "--progress-bar=off", *files]
+        argv = [f"{recipe.prefix}/bin/python", "-I", "-X", "utf8", "-m", "pip", "install", "--progress-bar=off", *files]
         code = guarding.run(argv, env, inside, hear, watch)
     if code:
         raise failure(lines, where)
@@ -113,6 +113,7 @@ def _environment(recipe: Recipe, folder: str, bundle: str | None) -> dict[str, s
         "PATH": f"{recipe.prefix}/bin:{os.environ.get('PATH', os.defpath)}",
         "TMPDIR": folder,
         "NO_COLOR": "1",
+        "PYTHONUTF8": "1",  # of what pip starts: names of files are UTF-8, whatever the locale
         "PIP_NO_INPUT": "1",
         "PIP_VERBOSE": "2",  # else it does not say why an index could not be read
         "PIP_ROOT_USER_ACTION": "ignore",

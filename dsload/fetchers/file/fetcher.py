@@ -9,6 +9,7 @@ from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError
 from dsload.fetchers.base import Context
 from dsload.fetchers.file.spec import FileConfig
 from dsload.listing import BytesReader, Entry, Listing
+from dsload.names import from_disk, on_disk
 from dsload.source import Source
 
 
@@ -22,7 +23,7 @@ class File:
     def list(self) -> Listing:
         """Every file, symlink and empty directory below the path; one entry if the path is a file."""
         try:
-            found = os.stat(self._root)
+            found = os.stat(on_disk(self._root))
             if not stat.S_ISDIR(found.st_mode):
                 reader = FileReader(os.path.dirname(self._root), self._source)
                 return Listing([self._file(os.path.basename(self._root), found, reader)])
@@ -34,20 +35,21 @@ class File:
         pending = [""]
         while pending:
             folder = pending.pop()
-            with os.scandir(os.path.join(self._root, folder)) as children:
+            with os.scandir(on_disk(os.path.join(self._root, folder))) as children:
                 found = sorted(children, key=lambda child: child.name)
             if not found and folder:
                 yield Entry(folder, 0, "", reader, directory=True)
             for child in found:
-                path = f"{folder}/{child.name}" if folder else child.name
+                name = from_disk(child.name)
+                path = f"{folder}/{name}" if folder else name
                 if child.is_dir(follow_symlinks=False):
                     pending.append(path)
                 else:
                     yield self._entry(path, child, reader)
 
-    def _entry(self, path: str, child: "os.DirEntry[str]", reader: "FileReader") -> Entry:
+    def _entry(self, path: str, child: "os.DirEntry[bytes]", reader: "FileReader") -> Entry:
         if child.is_symlink():
-            target = os.readlink(child.path)
+            target = from_disk(os.readlink(child.path))
             return Entry(path, 0, target, reader, symlink=target)
         return self._file(path, child.stat(follow_symlinks=False), reader)
 
@@ -68,7 +70,7 @@ class FileReader(BytesReader):
     def read(self, entry: Entry, start: int, end: int) -> bytes:
         """Bytes start to end of the file, as it was when it was listed."""
         try:
-            fd = os.open(os.path.join(self._root, entry.path), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(on_disk(os.path.join(self._root, entry.path)), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if _version(os.fstat(fd)) != entry.version:
                     why = "it has been written to since it was listed"

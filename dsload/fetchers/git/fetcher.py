@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -29,6 +28,7 @@ from dsload.fetchers.git.tree import (
     read_tree,
 )
 from dsload.listing import Entry, Listing
+from dsload.names import from_disk
 from dsload.secrets import Secrets, logger
 from dsload.source import Source
 
@@ -74,10 +74,10 @@ class Git:
         store = self._complete(remote, store, commit, tree, prefix)
         reader = cache(lambda: make_reader(remote, _content(store, tree, LFS_CONFIG), ref))
         yield from make_entries(tree, store, prefix, reader if self._wish.lfs else None, self._held)
-        wanted = [path for path, _ in tree.submodules if levels and self._filter.below(prefix + os.fsdecode(path))]
+        wanted = [path for path, _ in tree.submodules if levels and self._filter.below(prefix + from_disk(path))]
         known = _submodules(_content(store, tree, MODULES), remote.where) if wanted else {}
         for path, id in tree.submodules:
-            below = prefix + os.fsdecode(path)
+            below = prefix + from_disk(path)
             url, update = known.get(path, ("", ""))
             if path not in wanted or update == "none":
                 yield Entry(below, 0, id, Blobs(store), directory=True)

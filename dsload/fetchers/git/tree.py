@@ -1,7 +1,6 @@
 """A commit's tree as entries: files, executables, symlinks, LFS pointers, and where submodules go."""
 
 import hashlib
-import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from dsload.fetchers.git.attributes import Attributes
 from dsload.fetchers.git.pointer import LARGEST, Pointer, read_pointer
 from dsload.fetchers.git.store import Store
 from dsload.listing import BytesReader, Checksum, Entry, Filter, Reader
+from dsload.names import from_disk
 from dsload.secrets import logger
 
 log = logger(__name__)
@@ -66,7 +66,7 @@ def read_tree(store: Store, root: str, prefix: str = "", filter: Filter = _NO_FI
         folder, id = waiting.pop()
         for name, mode, sha in store.tree(id):
             path, kind = folder + name, stat.S_IFMT(mode)
-            whole = prefix + os.fsdecode(path)
+            whole = prefix + from_disk(path)
             opened = kind in (stat.S_IFDIR, _SUBMODULE) and filter.below(whole)
             selected = not stat.S_ISDIR(mode) and filter(whole)
             if opened or selected:
@@ -131,11 +131,11 @@ def lacking_content(tree: Tree, store: Store, prefix: str, held: Mapping[str, En
     managed = _lfs_filter(tree, store)
     for name, _, id in tree.files:
         if id not in store:
-            entry = held.get(prefix + os.fsdecode(name))
+            entry = held.get(prefix + from_disk(name))
             if entry is None or _id_of(entry, store.format) != id or _reads_otherwise(entry, managed(name)):
                 yield id
     for name, id in tree.links:
-        entry = held.get(prefix + os.fsdecode(name))
+        entry = held.get(prefix + from_disk(name))
         if id not in store and (entry is None or entry.symlink is None or entry.version != id):
             yield id
 
@@ -175,7 +175,7 @@ def make_entries(
     managed = _lfs_filter(tree, store)
     entries, stay = [], 0
     for name, executable, id in tree.files:
-        path = prefix + os.fsdecode(name)
+        path = prefix + from_disk(name)
         if id not in store:
             entries.append(replace(held[path], executable=executable))
             continue
@@ -190,8 +190,8 @@ def make_entries(
         looks = "1 file looks like an LFS pointer" if stay == 1 else f"{stay:,} files look like LFS pointers"
         log.warning("%s: %s, but no .gitattributes says so: kept", store.where, looks)
     for name, id in tree.links:
-        path = prefix + os.fsdecode(name)
-        target = os.fsdecode(store.read(id)) if id in store else held[path].symlink
+        path = prefix + from_disk(name)
+        target = from_disk(store.read(id)) if id in store else held[path].symlink
         entries.append(Entry(path, 0, id, blobs, id, symlink=target))
     return entries
 
