@@ -28,6 +28,10 @@ def run(when: int | str, *arguments: object) -> "subprocess.CompletedProcess[str
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": root})
 
 
+def _text(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes) else str(name)
+
+
 def main() -> None:
     when = sys.argv.pop(1)
     sys.dont_write_bytecode = True
@@ -41,7 +45,7 @@ def main() -> None:
             return
         if not when.isdigit():
             name = args[1] if event == "os.rename" else args[0]
-            if event != event_wanted or not fnmatch.fnmatch(os.path.basename(str(name)), pattern):
+            if event != event_wanted or not fnmatch.fnmatch(os.path.basename(_text(name)), pattern):
                 return
         if next(count) == last:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -164,7 +164,7 @@ def test_a_folder_that_a_kill_left_without_its_owner_gets_it(source: Path, tmp_p
     hook = (
         "import os, signal, sys\n"
         "def hook(event, args):\n"
-        "    if event == 'os.mkdir' and args[0] == 'e': sys.addaudithook(hook_2)\n"
+        "    if event == 'os.mkdir' and os.fsdecode(args[0]) == 'e': sys.addaudithook(hook_2)\n"
         "def hook_2(event, args):\n"
         "    if event in ('os.chown', 'os.chmod'): os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.addaudithook(hook)\n"
