@@ -12,6 +12,7 @@ DsloadError            1  unexpected (a bug)
 ├── OwnershipError     7  uid, gid or mode cannot be applied
 ├── BusyError          8  another load holds the target           (a retry helps)
 ├── UnreachableError   9  past the retry budget                   (a retry helps)
+├── BadAnswerError     9  answers that cannot be right            (a retry helps)
 ├── InterruptedLoad  130  SIGINT                                  (a retry helps)
 └── TerminatedLoad   143  SIGTERM                                 (a retry helps)
 """
@@ -106,6 +107,13 @@ class BusyError(DsloadError):
 
 class UnreachableError(DsloadError):
     """The source stayed unreachable or too slow past the retry budget."""
+
+    exit_code = 9
+    retry = True
+
+
+class BadAnswerError(DsloadError):
+    """The source answers, but not with what can be right, past the retry budget."""
 
     exit_code = 9
     retry = True

@@ -526,27 +526,6 @@ def test_a_uri_may_hold_options_and_encoded_names(moto: Moto, root: Path) -> Non
     assert read_tree(root / "set") == {"x": b"x"}
 
 
-@pytest.mark.parametrize(
-    ("page", "why"),
-    [
-        (b"<html><body>Welcome to nginx!</body>", "the answer is not XML"),
-        (b"<ListAllMyBucketsResult/>", "is a ListAllMyBucketsResult, not a listing"),
-        (b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "cut its listing"),
-        (
-            b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaaaaaaaa">'
-            + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 20) for n in range(9))
-            + b"]><ListBucketResult><Name>&j;</Name></ListBucketResult>",
-            "the answer is not XML",
-        ),
-    ],
-)
-def test_an_endpoint_that_is_no_store(fault: FaultServer, root: Path, page: bytes, why: str) -> None:
-    fault.put("/b/", page)
-    with pytest.raises(NotFoundError, match=why) as error:
-        bring("s3://b", root, endpoint=fault.url)
-    assert error.value.exit_code == 4
-
-
 def test_a_store_that_is_busy_is_asked_again(fault: FaultServer, root: Path) -> None:
     slow_down = status(503, retry_after=0, body=b"<Error><Code>SlowDown</Code></Error>")
     fault.put("/b/", listing(a=b"content"))

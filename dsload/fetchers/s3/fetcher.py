@@ -7,11 +7,11 @@ import base64
 import binascii
 import os
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote
 
 from dsload.errors import (
     ChangedError,
@@ -23,10 +23,12 @@ from dsload.errors import (
     UsageError,
 )
 from dsload.fetchers.base import Context
+from dsload.fetchers.s3.pages import Page, PageReader, walk
 from dsload.fetchers.s3.spec import S3Config, read_endpoint
 from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response, SigV4
 from dsload.secrets import Secrets, hide
 from dsload.source import Source
+from dsload.transfer.exchange import Sink
 from dsload.transfer.retry import Failure, status_text, to_error
 
 DEFAULT_REGION = "us-east-1"
@@ -81,25 +83,14 @@ class S3:
         if ":" in self._bucket:
             raise self._no_bucket()
         reader = self._reader(prefix)
-        token = ""
-        while True:
-            query = {"encoding-type": "url", "list-type": "2", "prefix": prefix}
-            if token:
-                query["continuation-token"] = token
-            page = _parse(self._ask("", query), str(self._source))
-            decode = unquote_plus if page.findtext("EncodingType") == "url" else str
-            for item in page.iterfind("Contents"):
-                key = decode(item.findtext("Key") or "")
-                etag = (item.findtext("ETag") or "").strip('"')
-                if entry := _entry(key.removeprefix(prefix), int(item.findtext("Size") or 0), etag, reader):
-                    yield entry
-            token = page.findtext("NextContinuationToken") or ""
-            if page.findtext("IsTruncated") != "true":
-                return
-            if not token:
-                raise NotFoundError(
-                    "listing", str(self._source), "the store cut its listing short and gave no way to continue"
-                )
+        for row in walk(partial(self._page, prefix), prefix, str(self._source)):
+            if entry := _entry(row.key.removeprefix(prefix), row.size, row.etag, reader):
+                yield entry
+
+    def _page(self, prefix: str, place: Mapping[str, str]) -> Page:
+        reader = PageReader(str(self._source), first=not place)
+        self._ask("", {"encoding-type": "url", "list-type": "2", "prefix": prefix, **place}, reader)
+        return reader.page()
 
     def _object(self, refused: RefusedError | None) -> Entry | None:
         """The object of this very name. If it does not exist and the listing was refused, raises that refusal."""
@@ -115,13 +106,13 @@ class S3:
         etag = answer.headers.get("etag", "").strip('"')
         return Entry(name, int(size) if size.isdigit() else -1, etag, reader)
 
-    def _ask(self, key: str, query: Mapping[str, str]) -> Response:
-        answer = self._client.fetch(self._request(key, query), "listing", str(self._source))
+    def _ask(self, key: str, query: Mapping[str, str], into: Sink) -> Response:
+        answer = self._client.fetch(self._request(key, query), "listing", str(self._source), into=into)
         region = answer.headers.get("x-amz-bucket-region", "")
         if answer.status in (301, 307, 400, 403) and region and region != self._region and not self._given:
             self._region = region
             self._endpoint = _aws_endpoint(region)
-            answer = self._client.fetch(self._request(key, query), "listing", str(self._source))
+            answer = self._client.fetch(self._request(key, query), "listing", str(self._source), into=into)
         return self._good(answer)
 
     def _good(self, answer: Response) -> Response:
@@ -351,14 +342,3 @@ def _code(answer: Response) -> str:
 
 def _failure(answer: Response) -> Failure:
     return Failure(f"the store answered {status_text(answer.status)}", response=answer)
-
-
-def _parse(answer: Response, where: str) -> ET.Element:
-    try:
-        root = ET.fromstring(re.sub(rb' xmlns="[^"]{0,200}"', b"", answer.body, count=1))  # noqa: S314 - expat bounds entities
-    except ET.ParseError as error:
-        why = f"the answer is not XML ({error})"
-        raise NotFoundError("listing", where, why, "check that the endpoint is an S3 store") from error
-    if root.tag != "ListBucketResult":
-        raise NotFoundError("listing", where, f"the answer is a {root.tag}, not a listing", "check the endpoint")
-    return root
