@@ -26,12 +26,15 @@ class Checksum:
         parts: 0 for a digest of the whole file; else the number of parts whose digests' digest this is
             (the composite checksums and multipart ETags of S3).
         part_size: bytes of each such part but the last, which has the rest; 0 if it is not known yet.
+        hint: what states it, if that may be something else than a checksum, such as "the ETag of https://host": content
+            that comes alike twice counts for more. "" for what can only be a checksum.
     """
 
     algorithm: str
     value: str
     parts: int = 0
     part_size: int = 0
+    hint: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         if self.parts:

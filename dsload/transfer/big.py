@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from dsload.listing import BytesReader, Entry, HttpReader, Request, Response
+from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.transfer.content import Content
 from dsload.transfer.delivery import Delivery
 from dsload.transfer.exchange import Abandon, Exchange
@@ -31,7 +31,8 @@ class BigFile:
         self.located = ""
         self._delivery, self._entry, self._spread = delivery, entry, spread
         self._content = Content(delivery, entry, self._finish)
-        self._fanned_out = self._refetched = self._asked_last_part = False
+        self._fanned_out = self._asked_last_part = False
+        self._first: Checksum | None = None  # of a download that was wrong
         self._lock = threading.Lock()
         self._gaps: list[tuple[int, int]] = []  # what no part covers yet
 
@@ -186,16 +187,22 @@ class BigFile:
 
     def _finish(self) -> None:
         content, stated, actual = self._content, self._content.checksum, self._content.actual()
-        if actual is None or stated is None or actual == stated:
+        if actual is None or stated is None:
+            content.place()
+        elif actual == stated:
+            self._delivery.agreed(stated)
             content.place()
         elif exchange := self._ask_last_part(stated.parts):
             self._delivery.client.submit(exchange, heavy=True)
-        elif self._refetched:
+        elif self._delivery.outweighs(actual, self._first, stated):
+            content.checksum = None
+            content.place()
+        elif self._first:
             content.partial.restart()  # no later run may resume from this
             raise self._delivery.mismatch(self._entry, stated, actual)
         else:
             self._delivery.refetching(self._entry)
-            self._refetched = True
+            self._first = actual
             content.reopen()
             self._fetch_all()
 

@@ -3,6 +3,7 @@
 from dsload.errors import ChangedError, DsloadError, IntegrityError
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader
 from dsload.report import Progress
+from dsload.secrets import logger
 from dsload.target.inventory import Inventory, Row
 from dsload.target.oserror import from_oserror
 from dsload.target.volume import Volume
@@ -10,6 +11,10 @@ from dsload.transfer.client import Client
 from dsload.transfer.exchange import Exchange
 from dsload.transfer.retry import Failure
 from dsload.transfer.work import Work
+
+log = logger(__name__)
+
+_Form = tuple[str, int]
 
 
 class Delivery:
@@ -35,6 +40,8 @@ class Delivery:
         self.verify, self._source = verify, source
         self.work = Work()
         self.uncovered = 0
+        self._doubted: set[_Form] = set()  # hints that were no checksums
+        self._proven: set[_Form] = set()  # and those that were
 
     @property
     def workers(self) -> int:
@@ -59,6 +66,33 @@ class Delivery:
     def refetching(self, entry: Entry) -> None:
         """Say that wrong content is fetched once more."""
         self.progress.retried(f"{self.where(entry)}: the content is not what the source states; fetching it again")
+
+    def outweighs(self, actual: Checksum, before: Checksum | None, stated: Checksum) -> bool:
+        """Whether content counts for more than a stated checksum that it does not have.
+
+        That is so if the source only hints at it and the content came alike twice. Once is enough if all hints of this
+        form were wrong before.
+
+        Args:
+            actual: of the content.
+            before: of an earlier download of it.
+            stated: by the source.
+        """
+        if not stated.hint:
+            return False
+        form = _form(stated)
+        if actual != before:
+            return form in self._doubted - self._proven
+        if form not in self._doubted:
+            self._doubted.add(form)
+            why = "does not belong to the content, which came alike twice: it is not taken for a checksum"
+            log.warning("%s: %s %s, and the file counts as not verified", self._source, stated.hint, why)
+        return True
+
+    def agreed(self, stated: Checksum) -> None:
+        """Note that content has the checksum that its source states."""
+        if stated.hint:
+            self._proven.add(_form(stated))
 
     def placed(self, row: Row, verified: bool) -> None:
         """Note that a file is in place."""
@@ -93,3 +127,8 @@ def _explained(entry: Entry, failure: Failure) -> DsloadError | None:
     if failure.response is None or not isinstance(entry.reader, HttpReader):
         return None
     return entry.reader.explain(entry, failure.response)
+
+
+def _form(hint: Checksum) -> _Form:
+    """What tells hints apart: the ETag of a plain object, of an upload of one part, of several."""
+    return hint.algorithm, min(hint.parts, 2)

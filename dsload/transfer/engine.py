@@ -151,24 +151,24 @@ class Transfer:
         self.progress.received(len(data), entry.path)
         if len(data) != entry.size:
             raise self._delivery.resized(entry, len(data))
-        self._soon(lambda: self._place(entry, data, entry.checksum, again=None))
+        self._soon(lambda: self._place(entry, data, entry.checksum, None))
 
     # Small files
 
     def _arrived(self, entry: Entry, data: bytes, response: Response) -> None:
-        self._soon(lambda: self._verify(entry, data, response, self._fetch_again))
-
-    def _arrived_again(self, entry: Entry, data: bytes, response: Response) -> None:
         self._soon(lambda: self._verify(entry, data, response, None))
 
     def _soon(self, task: Task) -> None:
         """Have a file placed on another thread if the volume is slow, as NFS is."""
         self._work.soon(task, slow=self._place_time > HAND_OVER)
 
-    def _fetch_again(self, entry: Entry) -> None:
-        self._delivery.client.submit(SmallGet(self._delivery, entry, self._arrived_again))
+    def _fetch_again(self, entry: Entry, wrong: Checksum) -> None:
+        def arrived(entry: Entry, data: bytes, response: Response) -> None:
+            self._soon(lambda: self._verify(entry, data, response, wrong))
 
-    def _verify(self, entry: Entry, data: bytes, response: Response, again: Callable[[Entry], None] | None) -> None:
+        self._delivery.client.submit(SmallGet(self._delivery, entry, arrived))
+
+    def _verify(self, entry: Entry, data: bytes, response: Response, wrong: Checksum | None) -> None:
         """Place a small file that came by HTTP, by the checksum that its answer states if the listing has none."""
         stated = entry.checksum
         if self._delivery.verify and stated is None:
@@ -177,17 +177,24 @@ class Transfer:
             if exchange := self._begin(replace(entry, checksum=stated)):
                 self._delivery.client.submit(exchange, heavy=True)
             return
-        self._place(entry, data, stated, again)
+        self._place(entry, data, stated, wrong)
 
-    def _place(self, entry: Entry, data: bytes, stated: Checksum | None, again: Callable[[Entry], None] | None) -> None:
-        """Verify a small file and put it in place; if the content is wrong, fetch it `again`, or fail."""
+    def _place(self, entry: Entry, data: bytes, stated: Checksum | None, wrong: Checksum | None) -> None:
+        """Verify a small file and put it in place; if the content is wrong, fetch it again, or fail if it was already
+        `wrong` before.
+        """
         actual = checksum.of_bytes(data, stated) if self._delivery.verify else None
-        if actual and stated and actual.value != stated.value:
-            if again is None:
+        if actual and stated:
+            if actual.value == stated.value:
+                self._delivery.agreed(stated)
+            elif self._delivery.outweighs(actual, wrong, stated):
+                stated = None
+            elif wrong or not isinstance(entry.reader, HttpReader):
                 raise self._delivery.mismatch(entry, stated, actual)
-            self._delivery.refetching(entry)
-            again(entry)
-            return
+            else:
+                self._delivery.refetching(entry)
+                self._fetch_again(entry, actual)
+                return
         began = time.perf_counter()
         mtime = self._delivery.volume.place(entry.path, data, entry.executable)
         self._place_time += (time.perf_counter() - began - self._place_time) / 8

@@ -5,6 +5,7 @@ On SeaweedFS, whose checksums of multipart objects are those that AWS makes; mot
 
 import base64
 import hashlib
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ from dsload.errors import IntegrityError
 from dsload.target.inventory import Row
 from tests.contract import inside
 from tests.contract.suite import MIB, noise, read_tree
-from tests.servers.fault import FaultServer
+from tests.servers.bucket import Bucket, page, query
+from tests.servers.bucket import row as row_of
+from tests.servers.fault import ALWAYS, FaultServer
+from tests.servers.orders import extra, flip
 from tests.servers.process import wait_until
 from tests.servers.relay import Relay
 from tests.servers.s3 import ANONYMOUS_BUCKET, Checksum, SeaweedFS
@@ -113,6 +117,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "volume"
 
 
+@pytest.fixture
+def store() -> Iterator[Bucket]:
+    with Bucket() as server:
+        yield server
+
+
 def bring(key: str, relay: Relay | FaultServer, root: Path) -> Report:
     options = {"endpoint": relay.url, "anonymous": "true"}
     settings = Settings(Network(workers=4, retry_budget=20))
@@ -125,7 +135,8 @@ def test_right_content_is_verified_and_wrong_content_refused(
 ) -> None:
     case.put(seaweed, key := f"{root.parent.name}/object")
 
-    relay.flip = lambda request: 1 if of(request, key) else None
+    damaged = itertools.count()  # differently each time: what comes alike twice counts for more than an ETag
+    relay.flip = lambda request: next(damaged) if of(request, key) else None
     with pytest.raises(IntegrityError, match="in two downloads") as error:
         bring(key, relay, root)
     assert error.value.exit_code == 5
@@ -195,6 +206,92 @@ def test_which_checksum_counts(
     report = bring("", fault, root)
     assert report.unverified == (0 if algorithm else 1)
     assert row(root).checksum.partition(":")[0] == (algorithm or "sha256")
+
+
+# ETags that are not checksums
+
+
+WRONG = "0123456789abcdef" * 2
+
+
+def put(store: Bucket, objects: dict[str, bytes], etag: str, **headers: str) -> None:
+    """Objects with an ETag, and their listing."""
+    for key, data in objects.items():
+        store.add(key, data, f'"{etag}"', **headers)
+    rows = "".join(row_of(key, len(data), etag) for key, data in objects.items())
+    store.listing = lambda query: page(rows)
+
+
+def asks_for_part(number: int) -> Callable[[Request], bool]:
+    return lambda request: query(request).get("partNumber") == str(number)
+
+
+def bring_all(store: Bucket, root: Path) -> Report:
+    source = Source.parse("s3://b", None, {"endpoint": store.url, "anonymous": "true"})
+    return load(source, Target(root, "set"), None, Settings(Network(workers=2, retry_budget=20)))
+
+
+@pytest.mark.parametrize("form", ["", "-1", "-2", "-3"])
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+def test_an_etag_that_is_not_an_md5(
+    store: Bucket, root: Path, caplog: pytest.LogCaptureFixture, form: str, size: int
+) -> None:
+    """MinIO's HEX-1 for objects without a checksum, and whatever gateways and encryption make of others."""
+    put(store, {"a": noise(size)}, WRONG + form)
+    count = int(form[1:] or 1)
+    part = -(-size // count)
+    for number in range(1, count + 1):
+        length = {"Content-Length": str(min(part, size - part * (number - 1)))}
+        store.order("/b/a", extra(length), when=asks_for_part(number), times=ALWAYS)
+    report = bring_all(store, root)
+    assert read_tree(root / "set") == {"a": noise(size)}
+    assert report.unverified == 1
+    (warning,) = [record.message for record in caplog.records if "ETag" in record.message]
+    assert f"s3://b: the ETag that {store.url} gives does not belong to the content" in warning
+    assert inside.run("verify", root / "set").code == 0
+    assert bring_all(store, root).bytes.moved == 0
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+def test_content_that_differs_twice_from_its_etag_and_from_itself(store: Bucket, root: Path, size: int) -> None:
+    put(store, {"a": noise(size)}, WRONG)
+    store.order("/b/a", flip(0), when=lambda request: request.method == "GET")
+    with pytest.raises(IntegrityError, match="in two downloads") as error:
+        bring_all(store, root)
+    assert error.value.exit_code == 5
+    assert read_tree(root / "set") == {}
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+def test_a_checksum_that_is_stated_counts_for_more_than_content(store: Bucket, root: Path, size: int) -> None:
+    stated = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+    put(store, {"a": noise(size)}, hashlib.md5(noise(size)).hexdigest(), x_amz_checksum_sha256=stated)
+    with pytest.raises(IntegrityError, match="in two downloads"):
+        bring_all(store, root)
+
+
+@pytest.mark.parametrize("size", [1000, 2 * MIB])
+def test_a_store_whose_etags_are_not_md5s_is_not_read_twice(store: Bucket, root: Path, size: int) -> None:
+    objects = {f"{number:02}": noise(size + number) for number in range(20)}
+    put(store, objects, WRONG + "-1")
+    report = bring_all(store, root)
+    assert read_tree(root / "set") == objects
+    assert report.unverified == 20
+    assert sum(map(len, objects.values())) < report.bytes.moved < 1.3 * sum(map(len, objects.values()))
+
+
+@pytest.mark.parametrize("size", [1000, 2 * MIB])
+def test_one_etag_that_is_not_an_md5_says_nothing_of_others(store: Bucket, root: Path, size: int) -> None:
+    """What is wrong once is fetched again, though another object of the store had an ETag of its own kind."""
+    objects = {f"{number:02}": noise(size + number) for number in range(6)}
+    for key, data in objects.items():
+        store.add(key, data, f'"{WRONG if key == "02" else hashlib.md5(data).hexdigest()}"')
+    rows = "".join(row_of(key, len(store_data), "") for key, store_data in objects.items())
+    store.listing = lambda query: page(rows)
+    store.order("/b/05", flip(3), when=lambda request: request.method == "GET")
+    report = bring_all(store, root)
+    assert read_tree(root / "set") == objects
+    assert report.unverified == 1
 
 
 def of(request: Request, key: str) -> bool:

@@ -152,6 +152,11 @@ class S3:
             return f"{scheme}://{self._bucket}.{host}/"
         return f"{self._endpoint}/{self._bucket}/"
 
+    @property
+    def hint(self) -> str:
+        """What states the MD5 of an object, for Checksum."""
+        return f"the ETag that {self._endpoint} gives"
+
     def explain(self, entry: Entry, answer: Response) -> DsloadError | None:
         """The error that an answer to a GET means."""
         where = f"{entry.path} of {self._source}"
@@ -183,8 +188,8 @@ class S3Objects(HttpReader):
         return self.store.request(self.prefix + (entry.key or entry.path), query, headers, "HEAD")
 
     def stated(self, entry: Entry, response: Response) -> Checksum | None:
-        """`x-amz-checksum-*`, else the ETag if it is an MD5."""
-        return _header_checksum(response.headers) or _etag_checksum(response.headers)
+        """`x-amz-checksum-*`, else the ETag if it looks like an MD5."""
+        return _header_checksum(response.headers) or _etag_checksum(response.headers, self.store.hint)
 
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
         """The store's own account of what went wrong."""
@@ -219,16 +224,16 @@ def _header_checksum(headers: Mapping[str, str]) -> Checksum | None:
     return None
 
 
-def _etag_checksum(headers: Mapping[str, str]) -> Checksum | None:
-    """The MD5 in an ETag; under SSE-KMS and SSE-C an ETag is not an MD5."""
+def _etag_checksum(headers: Mapping[str, str], hint: str) -> Checksum | None:
+    """The MD5 that an ETag may be: a hint. Under SSE-KMS and SSE-C it is not one, and some gateways do not say so."""
     encryption = headers.get("x-amz-server-side-encryption", "")
     if encryption.startswith("aws:") or "x-amz-server-side-encryption-customer-algorithm" in headers:
         return None
     etag = headers.get("etag", "").strip('"').lower()
     if _MD5.fullmatch(etag):
-        return Checksum("md5", etag)
+        return Checksum("md5", etag, hint=hint)
     if match := _MULTIPART.fullmatch(etag):
-        return Checksum("md5", match[1], int(match[2]))
+        return Checksum("md5", match[1], int(match[2]), hint=hint)
     return None
 
 
