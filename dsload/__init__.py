@@ -12,6 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dsload.errors import (
+        BadAnswerError as BadAnswerError,
+    )
+    from dsload.errors import (
         BusyError as BusyError,
     )
     from dsload.errors import (
@@ -144,9 +147,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "errors": (
-        "BusyError", "ChangedError", "DsloadError", "IntegrityError", "InterruptedLoad", "NoSpaceError",
-        "NotFoundError", "OwnershipError", "RefusedError", "TerminatedLoad", "UnreachableError", "UnsafePathError",
-        "UsageError", "VolumeError",
+        "BadAnswerError", "BusyError", "ChangedError", "DsloadError", "IntegrityError", "InterruptedLoad",
+        "NoSpaceError", "NotFoundError", "OwnershipError", "RefusedError", "TerminatedLoad", "UnreachableError",
+        "UnsafePathError", "UsageError", "VolumeError",
     ),
     "listing": (
         "BytesReader", "Checksum", "Entry", "Filter", "HttpReader", "Listing", "Request", "Response", "SigV4",

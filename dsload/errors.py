@@ -113,7 +113,7 @@ class UnreachableError(DsloadError):
 
 
 class BadAnswerError(DsloadError):
-    """The source answers, but not with what can be right, past the retry budget."""
+    """The source gave answers that cannot be right past the retry budget: cut, too short, of another kind."""
 
     exit_code = 9
     retry = True

@@ -33,6 +33,7 @@ CONTRACT = {  # class: exit code, whether a retry helps
     "OwnershipError": (7, False),
     "BusyError": (8, True),
     "UnreachableError": (9, True),
+    "BadAnswerError": (9, True),
     "InterruptedLoad": (130, True),
     "TerminatedLoad": (143, True),
 }

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 import pycurl
 
-from dsload.errors import DsloadError, InterruptedLoad, UnreachableError
+from dsload.errors import BadAnswerError, DsloadError, InterruptedLoad, UnreachableError
 from dsload.listing import Request, Response
 from dsload.secrets import carrying, redact
 from dsload.transfer.exchange import Exchange, Fetch, Sink, Wanted, always
@@ -123,7 +123,7 @@ class Client:
         return None
 
     def insist(self, call: Callable[[], T], pause: Callable[[float], object] | None = None) -> T:
-        """Call what uses another library's transport; again after a wait if it raises UnreachableError.
+        """Call what may fail for a while; again after a wait if it raises UnreachableError or BadAnswerError.
 
         Args:
             call: what to do.
@@ -131,14 +131,16 @@ class Client:
                 and ends when the client is closed.
 
         Raises:
-            UnreachableError: the budget is spent.
+            UnreachableError, BadAnswerError: the budget is spent.
         """
+        patience = Budget(self.budget.seconds)  # with bad answers, which renew the other one
         for attempt in itertools.count():
             try:
                 return call()
-            except UnreachableError as error:
+            except (UnreachableError, BadAnswerError) as error:
                 wait = backoff(Failure(error.why), attempt)
-                if wait is None or not self.budget.allows(wait):
+                budget = patience if isinstance(error, BadAnswerError) else self.budget
+                if wait is None or not budget.allows(wait):
                     raise self._spent(error, Failure(error.why)) from error.__cause__
                 self.retrying(redact(f"{error.where}: {error.why}; trying again in {wait:.1f} s"))
                 if (pause or self._pause)(wait):
@@ -153,6 +155,8 @@ class Client:
         return self.closed
 
     def _spent(self, error: DsloadError, failure: Failure) -> DsloadError:
+        if "--retry-budget" in error.why:  # it says so already
+            return error
         asked, seconds = asked_wait(failure.response.headers) if failure.response else None, self.budget.seconds
         if asked and asked > seconds:
             error.why = f"{error.why} and asks to wait {asked:,.0f} s, more than {seconds:g} s (--retry-budget)"

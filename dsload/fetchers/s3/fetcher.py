@@ -83,7 +83,11 @@ class S3:
         if ":" in self._bucket:
             raise self._no_bucket()
         reader = self._reader(prefix)
-        for row in walk(partial(self._page, prefix), prefix, str(self._source)):
+
+        def ask(place: Mapping[str, str]) -> Page:
+            return self._client.insist(partial(self._page, prefix, place))
+
+        for row in walk(ask, prefix, str(self._source)):
             if entry := _entry(row.key.removeprefix(prefix), row.size, row.etag, reader):
                 yield entry
 
