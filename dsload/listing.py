@@ -67,8 +67,8 @@ class Request:
     Args:
         url, method, headers: what is sent.
         sign: keys to sign it with.
-        mirrors: base URLs, each with the one that stands in for it; a redirect below the first is followed below the
-            second, so that a mirror is not left for the site that it mirrors.
+        stand_in: turns a URL that a redirect leads to into the one to ask instead, so that a mirror is not left for the
+            site that it mirrors.
         body: of a POST.
         then: turns a good answer into the next request, if the place of what is wanted has to be asked for first.
         refused: called when the place answers 401, 403, 404 or 410, as it does once a signature has expired; the
@@ -79,7 +79,7 @@ class Request:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sign: SigV4 | None = None
-    mirrors: tuple[tuple[str, str], ...] = ()
+    stand_in: Callable[[str], str] | None = None
     body: bytes = field(default=b"", repr=False)
     then: "Callable[[Response], Request] | None" = None
     refused: Callable[[], None] | None = None

@@ -1,7 +1,7 @@
 """A lane: a curl handle that carries one exchange at a time, follows its redirects, and keeps its connection."""
 
 import string
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -187,7 +187,7 @@ class Lane:
         """Send the request on to where a redirect leads; headers and keys stay with their host."""
         self._hops += 1
         target = _target(self._answer.url, location)
-        url = stand_in(target, self._request.mirrors)
+        url = self._request.stand_in(target) if target and self._request.stand_in else target
         if not url:
             self._astray = "the server redirects to something that is not an HTTP URL"
         elif url != target and url == self._answer.url:
@@ -209,7 +209,7 @@ class Lane:
         else:
             self._redirected = True
             kept = {name: value for name, value in sent.headers.items() if name.lower() in _NEUTRAL}
-            self._request = Request(url, sent.method, kept, None, sent.mirrors, sent.body, sent.then)
+            self._request = Request(url, sent.method, kept, None, sent.stand_in, sent.body, sent.then)
         self._send(self._request)
 
     def finish(self, number: int, message: str) -> None:
@@ -237,14 +237,6 @@ class Lane:
             exchange.failed(Failure(f"the server answered {status_text(answer.status)}", response=response))
         else:
             exchange.end()
-
-
-def stand_in(url: str, mirrors: Iterable[tuple[str, str]]) -> str:
-    """The URL to ask instead of one below a mirrored site, see Request."""
-    for site, mirror in mirrors:
-        if url == site or url.startswith(site + "/"):
-            return mirror + url.removeprefix(site)
-    return url
 
 
 def _target(url: str, location: str) -> str:

@@ -7,10 +7,11 @@ import pytest
 
 from tests.contract.inside import run as inside
 from tests.loads import Run, run, write_secrets
-from tests.servers.fault import ALWAYS, ANY
+from tests.servers.fault import ALWAYS, ANY, FaultServer
 from tests.servers.hub import Hub, Repo
 from tests.servers.olah import Olah
-from tests.servers.orders import Virtual, extra, redirect, status
+from tests.servers.orders import Fault, Virtual, extra, redirect, status
+from tests.servers.tls import CA
 
 MIB = 1 << 20
 SITE = "https://huggingface.co"
@@ -50,10 +51,168 @@ def test_pages_that_go_in_circles(hub: Hub, repo: Repo, volume: Path) -> None:
     assert len(hub.requests()) < 5
 
 
-def test_a_commit_is_not_asked_for(hub: Hub, repo: Repo) -> None:
-    done = inside("ls", f"hf://owner/name@{repo.head}", "-o", f"endpoint={hub.url}")
-    assert done.out.splitlines()[0] == f"revision {repo.head}"
-    assert len(hub.requests()) == 1
+FILES = {f"{n % 3}/{n:02}": b"%d" % n for n in range(25)}
+
+
+@pytest.fixture
+def many(hub: Hub) -> Repo:
+    """A model of 25 files and 3 folders, on three pages."""
+    hub.page = 10
+    repo = hub.repo("owner/many")
+    repo.put_all(FILES)
+    return repo
+
+
+LINKS = {
+    "a line before": lambda url: ["</style.css>; rel=preload; as=style", f'<{url}>; rel="next"'],
+    "one line": lambda url: [f'</style.css>; rel=preload; as=style, <{url}>; rel="next", </z>; rel="last"'],
+    "no quotes": lambda url: [f"<{url}>;rel=next"],
+    "upper case": lambda url: [f'<{url}> ; REL = "NEXT"'],
+    "several relations": lambda url: [f'<{url}>; rel="last next"; title="x"'],
+    "parameters before": lambda url: [f'<{url}>; title="more, and; rel=prev"; type=application/json; rel=next'],
+    "commas": lambda url: [f'</a,b;c?d=<e>; rel="prev", </a,b;c>; rel="prev", <{url}&also=a,b;c>; rel="next"'],
+    "a path": lambda url: [f'<{url[url.index("/api") :]}>; rel="next"'],
+    "a query": lambda url: [f'<{url[url.index("?") :]}>; rel="next"'],
+    "another host": lambda url: [f'<{SITE}{url[url.index("/api") :]}>; rel="next"'],
+    "behind a proxy": lambda url: [f'<http://upstream.invalid/hf{url[url.index("/api") :]}>; rel="next"'],
+    "what is not a link": lambda url: [f'next, <a; rel="next", <{url}>; rel="next"'],
+}
+
+
+@pytest.mark.parametrize("form", LINKS)
+def test_forms_of_the_link_to_the_next_page(hub: Hub, many: Repo, volume: Path, form: str) -> None:
+    hub.link = LINKS[form]
+    done = bring(hub, volume, uri="hf://owner/many")
+    assert (done.code, done.tree) == (0, FILES), done.result.err
+    assert len([request for request in hub.requests() if "/tree/" in request.target]) == 3
+
+
+@pytest.mark.parametrize("revision", ["main", "commit"])
+def test_a_listing_without_files_that_the_hub_names(hub: Hub, many: Repo, volume: Path, revision: str) -> None:
+    uri = f"hf://owner/many@{many.head}" if revision == "commit" else "hf://owner/many"
+    assert bring(hub, volume, uri=uri).code == 0
+    hub.lacks = {"links"}
+    done = bring(hub, volume, "--retry-budget", "0.2", uri=uri)
+    assert (done.code, done.tree) == (9, FILES)
+    assert "the hub's listing is not complete: it lists 9 files, and names 16 more: " in done.error
+    kept = bring(hub, volume, "-o", "include=0/*", uri=uri)  # of which none is missing
+    assert (kept.code, kept.tree) == (0, FILES), kept.result.err
+    assert bring(hub, volume / "folder", uri=f"{uri}/0").code == 0
+    assert bring(hub, volume / "folder", "--retry-budget", "0.2", uri=f"{uri}/2").code == 9
+
+
+def test_a_link_that_is_lost_once(hub: Hub, many: Repo, volume: Path) -> None:
+    hub.order(f"/api/models/owner/many/tree/{many.head}", extra({"Link": None}))
+    done = bring(hub, volume, uri="hf://owner/many")
+    assert (done.code, done.tree) == (0, FILES)
+
+
+def test_a_listing_of_nothing_of_a_repository_that_is_not_empty(hub: Hub, repo: Repo, volume: Path) -> None:
+    assert bring(hub, volume).code == 0
+    hub.order(f"/api/models/owner/name/tree/{repo.head}", status(200, body=b"[]"), times=ALWAYS)
+    done = bring(hub, volume, "--retry-budget", "0.2")
+    assert (done.code, done.tree) == (9, TREE)
+
+
+@pytest.mark.parametrize("query", ["recursive=True", "recursive=True&expand=False&limit=10", "recursive=1&cursor=MA=="])
+def test_pages_that_lead_back(hub: Hub, many: Repo, volume: Path, query: str) -> None:
+    tree = f"/api/models/owner/many/tree/{many.head}"
+    back = extra({"Link": f'<{hub.url}{tree}?{query}>; rel="next"'})
+    hub.order(tree, back, when=lambda request: "cursor=" in request.target, times=ALWAYS)
+    done = bring(hub, volume, uri="hf://owner/many")
+    assert (done.code, "form a loop" in done.error) == (5, True)
+    assert len(hub.requests()) < 8
+
+
+@pytest.mark.parametrize("link", ["https://elsewhere.invalid/page?x=1", "/other?cursor=2", "ftp://host/x"])
+def test_a_next_page_that_is_not_one_of_the_listing(hub: Hub, many: Repo, volume: Path, link: str) -> None:
+    hub.link = lambda url: [f'<{link}>; rel="next"']
+    done = bring(hub, volume, uri="hf://owner/many")
+    assert (done.code, "which is not a page of the listing" in done.error, done.tree) == (5, True, {})
+
+
+def test_the_token_does_not_follow_a_link_to_another_host(
+    hub: Hub, many: Repo, volume: Path, tmp_path: Path, fault: FaultServer
+) -> None:
+    hub.tokens["token"] = {"*"}
+    write_secrets(tmp_path / "secrets", token="token")
+    hub.link = lambda url: [f'<{url.replace(hub.url, fault.url)}>; rel="next"']
+    assert bring(hub, volume, uri="hf://owner/many").tree == FILES
+    assert fault.requests() == []
+
+
+def page(*rows: object) -> Fault:
+    return status(200, body=json.dumps(rows).encode())
+
+
+ROW = {"type": "file", "path": "a", "size": 1, "oid": "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8"}
+
+
+def test_a_file_that_is_listed_twice(hub: Hub, volume: Path) -> None:
+    repo = hub.repo("owner/name")
+    repo.put("a", b"a")
+    row = {**ROW, "oid": repo.files["a"].oid}
+    tree = f"/api/models/owner/name/tree/{repo.head}"
+    hub.order(tree, page(row, row))
+    done = bring(hub, volume)
+    assert (done.code, done.tree, done.report["files"]["total"]) == (0, {"a": b"a"}, 1)
+    hub.order(tree, page(row, {**row, "size": 2}))
+    done = bring(hub, volume)
+    assert (done.code, "have two different rows for a" in done.error, done.tree) == (5, True, {"a": b"a"})
+
+
+def test_a_row_that_is_neither_a_file_nor_a_folder(hub: Hub, volume: Path) -> None:
+    repo = hub.repo("owner/name")
+    repo.put("a", b"a")
+    row = {**ROW, "oid": repo.files["a"].oid}
+    hub.order(f"/api/models/owner/name/tree/{repo.head}", page(row, {"type": "odd", "path": "sub"}), times=ALWAYS)
+    done = bring(hub, volume)
+    assert (done.code, "a row that dsload does not read ('sub'" in done.error) == (4, True)
+    assert bring(hub, volume, "-o", "exclude=sub").tree == {"a": b"a"}
+
+
+HTML = b"<!doctype html><html><title>Sign in</title></html>"
+JSON = b'{"sha": "'
+ANSWERS = [
+    # of /revision and of /tree; how the load ends if one of them answers so for ever, and what the message says
+    (HTML, (4, "answers with something that is not JSON"), (9, "answers with a page")),
+    (b"", (9, "answers with nothing"), (9, "answers with nothing")),
+    (b"  \n", (9, "answers with nothing"), (9, "answers with nothing")),
+    (JSON, (9, "answers with JSON that is cut"), (9, "answers with JSON that is cut")),
+    (b"null", (0, ""), (4, "answers with something that is not a listing")),
+    (b'{"error": "maintenance"}', (0, ""), (4, "answers with something that is not a listing")),
+    (b'{"sha": 7, "siblings": 1}', (0, ""), (4, "answers with something that is not a listing")),
+    (b'[{"path": 1}]', (0, ""), (4, "answers with something that is not a listing")),
+    (b"[[]]", (0, ""), (4, "answers with something that is not a listing")),
+]
+
+
+@pytest.mark.parametrize("call", ["revision", "tree"])
+@pytest.mark.parametrize(("body", "revision", "tree"), ANSWERS)
+def test_an_answer_of_the_api_that_is_not_one(
+    hub: Hub, repo: Repo, volume: Path, call: str, body: bytes, revision: tuple[int, str], tree: tuple[int, str]
+) -> None:
+    assert bring(hub, volume).code == 0
+    hub.order(ANY, status(200, body=body), when=lambda request: f"/{call}/" in request.target, times=ALWAYS)
+    done = bring(hub, volume, "--retry-budget", "0.2")
+    code, why = revision if call == "revision" else tree
+    assert (done.code, done.tree) == (code, TREE), done.result.err
+    assert code == 0 or why in done.error
+
+
+@pytest.mark.parametrize("call", ["revision", "tree"])
+def test_an_answer_of_the_api_that_passes(hub: Hub, repo: Repo, volume: Path, call: str) -> None:
+    hub.order(ANY, status(200, body=b""), status(200, body=JSON), when=lambda request: f"/{call}/" in request.target)
+    done = bring(hub, volume)
+    assert (done.code, done.tree) == (0, TREE)
+
+
+def test_a_login_page_at_another_host(hub: Hub, repo: Repo, volume: Path, fault: FaultServer) -> None:
+    assert bring(hub, volume).code == 0
+    hub.order(ANY, redirect(fault.put("/login", HTML, headers={"Content-Type": "text/html"})), times=ALWAYS)
+    done = bring(hub, volume)
+    assert (done.code, done.tree) == (3, TREE)
+    assert f"sends this request on to 127.0.0.1:{fault.port}, which answers with a page, maybe to log in" in done.error
 
 
 # Refusals
@@ -168,6 +327,63 @@ def test_a_mirror_that_sends_everything_to_the_site(hub: Hub, repo: Repo, volume
         in done.error
     )
     assert len(hub.requests(path)) == 1
+
+
+REDIRECTS = {
+    "a path": "",
+    "the site": SITE,
+    "the site's other name": "https://HF.co:443",
+    "the mirror's own host": "{url}",
+    "another port of it": "http://127.0.0.1:1",
+    "below the path": "{url}/hf",
+    "below the path at another port": "http://127.0.0.1:1/hf",
+}
+
+
+@pytest.mark.parametrize("there", REDIRECTS)
+def test_a_hub_behind_a_path(hub: Hub, repo: Repo, volume: Path, tmp_path: Path, there: str) -> None:
+    hub.prefix, hub.page, hub.home_host = "/hf", 2, REDIRECTS[there].format(url=hub.url)
+    hub.tokens["token"] = {"*"}
+    write_secrets(tmp_path / "secrets", token="token")
+    done = run("hf://owner/name", volume, "-o", f"endpoint={hub.url}/hf/")
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+    assert len([request for request in hub.requests() if "/resolve-cache/" in request.target]) == 2
+    assert all(request.target.startswith("/hf/") for request in hub.requests())
+    assert {request.headers["authorization"] for request in hub.requests()} == {"Bearer token"}
+    assert hub.storage.leaked == []
+
+
+def test_a_renamed_repository_of_a_hub_behind_a_path(hub: Hub, repo: Repo, volume: Path) -> None:
+    hub.prefix = "/hf"
+    tree = f"/api/models/owner/name/tree/{repo.head}"
+    hub.order("/hf/api/models/old/name/revision/main", redirect("/api/models/owner/name/revision/main", 307))
+    hub.order(f"/hf{tree.replace('owner', 'old')}", redirect(f"{tree}?recursive=True&expand=False", 307))
+    for path in TREE:
+        there = f"/owner/name/resolve/{repo.head}/{path}"
+        hub.order(f"/hf{there.replace('owner', 'old', 1)}", redirect(there, 307))
+    done = run("hf://old/name", volume, "-o", f"endpoint={hub.url}/hf")
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+
+
+def test_a_hub_behind_a_path_whose_storage_is_beside_it(hub: Hub, repo: Repo, volume: Path, fault: FaultServer) -> None:
+    fault.put("/store/model.safetensors", TREE["model.safetensors"])
+    path = f"/owner/name/resolve/{repo.head}/model.safetensors"
+    with Hub() as behind:
+        behind.prefix = "/hf"
+        behind.repo("owner/name").put_all(TREE)
+        behind.order("/hf" + path, redirect(f"{fault.url}/store/model.safetensors"), times=ALWAYS)
+        done = run("hf://owner/name", volume, "-o", f"endpoint={behind.url}/hf")
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+    assert fault.requests("/store/model.safetensors")
+
+
+def test_a_hub_that_is_told_another_scheme(ca: CA, volume: Path) -> None:
+    """As one behind a proxy that ends TLS: it knows itself by http."""
+    with Hub(tls=ca) as hub:
+        hub.home_host = hub.url.replace("https:", "http:")
+        hub.repo("owner/name").put_all(TREE)
+        done = run("hf://owner/name", volume, "-o", f"endpoint={hub.url}", "--ca-bundle", ca.bundle)
+    assert (done.code, done.tree) == (0, TREE), done.result.err
 
 
 def test_a_repository_that_was_renamed(hub: Hub, repo: Repo, volume: Path) -> None:

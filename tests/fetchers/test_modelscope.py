@@ -82,6 +82,32 @@ def test_a_refusal_in_the_middle_of_a_walk_is_asked_again(hub: Hub, volume: Path
     assert (done.code, done.report["files"]["loaded"]) == (0, len(files))
 
 
+def test_a_folder_that_is_listed_as_empty(hub: Hub, volume: Path) -> None:
+    hub.repo("owner/name").put_all({f"{n % 4}/{n:05}": b"" for n in range(CUT)})
+    nothing = status(200, body=b'{"Code": 200, "Data": {"Files": []}, "Success": true}')
+    hub.order(ANY, nothing, when=lambda request: "Root=2" in request.target, times=ALWAYS)
+    done = bring(hub, volume, "--retry-budget", "0.2")
+    assert (done.code, "the hub's listing is not complete: nothing is in 2" in done.error) == (9, True), done.error
+
+
+def test_a_mirror_that_lists_another_folder(hub: Hub, volume: Path) -> None:
+    hub.repo("owner/name").put_all({f"{n % 4}/{n:05}": b"" for n in range(CUT)})
+    other = status(200, body=b'{"Code": 200, "Data": {"Files": [{"Path": "1/x", "Type": "blob", "Size": 1}]}}')
+    hub.order(ANY, other, when=lambda request: "Root=2" in request.target, times=ALWAYS)
+    done = bring(hub, volume)
+    assert (done.code, "lists 1/x as below 2" in done.error) == (5, True), done.error
+
+
+def test_a_listing_that_is_shorter_than_its_count(hub: Hub, volume: Path) -> None:
+    """Then it is walked, as one of 3,000 rows is."""
+    hub.cut = 100
+    files = {f"{n % 4}/{n:03}": b"%d" % n for n in range(200)}
+    hub.repo("owner/name").put_all(files)
+    assert len(bring(hub, volume).tree) < 100  # there is no sign of it
+    hub.counts = True
+    assert bring(hub, volume).tree == files
+
+
 # A dataset's listing
 
 
@@ -90,6 +116,41 @@ def test_pages(hub: Hub, dataset: Repo, volume: Path) -> None:
     assert (done.code, done.tree) == (0, {path: file.body for path, file in dataset.files.items()})
     assert len(listings(hub)) == 3
     assert all(f"Revision={dataset.head}&" in request.target for request in listings(hub)[1:])
+
+
+@pytest.mark.parametrize("count", ["None", "files", "0"])
+def test_pages_without_their_count(hub: Hub, volume: Path, count: str) -> None:
+    repo = hub.repo("owner/name", "dataset")
+    repo.put_all({f"{n % 7}/{n}": b"%d" % n for n in range(400)})
+    hub.total = {"None": None, "files": 400, "0": 0}[count]
+    done = bring(hub, volume, uri="ms://datasets/owner/name")
+    assert (done.code, len(done.tree)) == (0, 400)
+
+
+def test_a_count_without_an_end(hub: Hub, dataset: Repo, volume: Path) -> None:
+    hub.total = 10**15
+    done = bring(hub, volume, "--retry-budget", "0.2", uri="ms://datasets/owner/name")
+    assert (done.code, "it has 510 rows of 1,000,000,000,000,000" in done.error) == (9, True)
+    assert len(hub.requests()) < 100
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "why"),
+    [
+        (b"<html>Sign in</html>", 9, "answers with a page"),
+        (b"", 9, "answers with nothing"),
+        (b'{"Code": 200, "Data"', 9, "answers with JSON that is cut"),
+        (b'{"Code": 200, "Data": [1]}', 4, "something that is not a listing"),
+        (b'{"Code": 200, "Data": {"Files": [7]}}', 4, "something that is not a listing"),
+        (b'{"Code": 200, "Data": {"Files": [{"Size": 7}]}}', 4, "something that is not a listing"),
+    ],
+)
+def test_a_page_that_is_none(hub: Hub, dataset: Repo, volume: Path, body: bytes, code: int, why: str) -> None:
+    uri = "ms://datasets/owner/name"
+    before = bring(hub, volume, uri=uri).tree
+    hub.order(ANY, status(200, body=body), when=page(2), times=ALWAYS)
+    done = bring(hub, volume, "--retry-budget", "0.2", uri=uri)
+    assert (done.code, why in done.error, done.tree) == (code, True, before), done.error
 
 
 def test_a_page_that_is_refused_now_and_then(hub: Hub, dataset: Repo, volume: Path) -> None:
@@ -127,8 +188,9 @@ def test_a_page_that_is_an_error_in_an_envelope(hub: Hub, dataset: Repo, volume:
 def test_a_page_that_is_shorter_than_it_was(hub: Hub, dataset: Repo, volume: Path) -> None:
     empty = b'{"Code": 200, "Data": {"Files": [], "TotalCount": 510}, "Success": true}'
     hub.order(ANY, status(200, body=empty), when=page(2), times=ALWAYS)
-    done = bring(hub, volume, uri="ms://datasets/owner/name")
-    assert (done.code, "its listing has 310 rows of 510" in done.error) == (5, True)
+    done = bring(hub, volume, "--retry-budget", "0.2", uri="ms://datasets/owner/name")
+    why = "the hub's listing is not complete: it has 200 rows of 510"
+    assert (done.code, why in done.error, done.tree) == (9, True, {})
     hub.clear()
     hub.order(ANY, status(200, body=empty), when=page(2))
     assert len(bring(hub, volume, uri="ms://datasets/owner/name").tree) == 500
@@ -214,3 +276,13 @@ def test_a_mirror_is_not_left_for_the_site(hub: Hub, repo: Repo, volume: Path) -
     assert [r.target for r in hub.requests() if "View=true" in r.target] == [
         f"/api/v1/models/owner/name/repo{at}&View=true"
     ]
+
+
+def test_a_hub_behind_a_path(hub: Hub, repo: Repo, volume: Path) -> None:
+    hub.prefix = "/ms"
+    at = f"?Revision={repo.head}&FilePath=sub%2Fvocab.txt"
+    there = redirect(f"/api/v1/models/owner/name/repo{at}&View=true")
+    hub.order("/ms/api/v1/models/owner/name/repo", there, when=lambda request: request.target.endswith(at))
+    done = run("ms://owner/name", volume, "-o", f"endpoint={hub.url}/ms")
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+    assert all(request.target.startswith("/ms/") for request in hub.requests())

@@ -19,7 +19,7 @@ import re
 import time
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -36,6 +36,7 @@ from tests.servers.tls import CA
 Kind = Literal["model", "dataset", "space"]
 LFS_SIZE = 1 << 20  # files of that size go to LFS unless told otherwise
 DEFAULT_BRANCHES = ("main", "master")  # one branch, by the name that each hub gives it
+RIGHT = -1  # as a TotalCount: the right one
 EXPANDED_PAGE = 50  # Hugging Face's pages are smaller with expand=true
 ACCESS_DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
@@ -281,10 +282,15 @@ class Hub(FaultServer):
     - tokens: which repositories each access token may read; ``*`` is all of them.
     - page: how many entries a page of Hugging Face's tree has.
     - cut: how many entries ModelScope's listing of a model's files has at most; there is no sign of it.
+    - counts: ModelScope states a TotalCount for a model's files too.
+    - total: the TotalCount of ModelScope, if it is not to be the right one; None for none.
     - signed_for: each URL of the storage is good for so many requests; None for any number.
     - envelope_errors: ModelScope says its errors with status 200 and ``"Success": false``.
     - home_host: as a careless mirror's, links to next pages lead to this host, and plain files of Hugging Face
       redirect to /api/resolve-cache there; "" redirects on this host, as huggingface.co itself does.
+    - prefix: the path that the hub lies behind, as at a proxy that takes it away: the hub itself does not know of it,
+      and links and redirects do not have it.
+    - link: makes the lines of the header Link of the URL of a next page.
     - lacks: what the hub does not have, of
 
       - revision: Hugging Face's /api/.../revision/... (a 404 that is not the API's),
@@ -301,9 +307,13 @@ class Hub(FaultServer):
     ) -> None:  # fmt: skip
         self.tokens: dict[str, set[str]] = {}
         self.page, self.cut = 1000, 3000
+        self.counts = False
+        self.total: int | None = RIGHT
         self.signed_for = signed_for
         self.envelope_errors = False
         self.home_host: str | None = None
+        self.prefix = ""
+        self.link: Callable[[str], list[str]] = lambda url: [f'<{url}>; rel="next"']
         self.lacks: set[str] = set()
         self.storage_url = storage_url
         self._repos: dict[tuple[str, str], Repo] = {}
@@ -335,6 +345,9 @@ class Hub(FaultServer):
 
     def _answer(self, path: str, request: Request, fault: Fault) -> _Answer:
         raw = request.target.partition("?")[0]
+        if not raw.startswith(f"{self.prefix}/"):
+            return _Answer(404, {"Content-Type": "text/html"}, b"<html>nothing is here</html>")
+        raw = raw.removeprefix(self.prefix)
         if fault.status is None and request.method in ("GET", "HEAD"):
             for pattern, answer, refuse in _ROUTES:
                 if found := pattern.fullmatch(raw):
@@ -399,8 +412,9 @@ class Hub(FaultServer):
         headers: dict[str, str | None] = {**self._with_commit(commit)}
         if len(rows) > size and "links" not in self.lacks:
             query["cursor"] = urlsafe_b64encode(str(start + size).encode()).decode()
-            path = asked.request.target.partition("?")[0]
-            headers["Link"] = f'<{self.home_host or self.url}{path}?{urlencode(query)}>; rel="next"'
+            path = asked.request.target.partition("?")[0].removeprefix(self.prefix)
+            lines = self.link(f"{self.home_host or self.url}{path}?{urlencode(query)}")
+            headers["Link"] = "\r\nLink: ".join(lines)
         return _json([_hf_row(row, expand) for row in rows[:size]], headers)
 
     def _hf_refs(self, asked: _Asked, kinds: str, id: str) -> _Answer:
@@ -443,7 +457,7 @@ class Hub(FaultServer):
         if file.lfs:
             headers |= {"X-Linked-Size": str(file.size), "X-Linked-Etag": f'"{file.sha256}"'}
             return _redirect(302, self._stored(file), headers)
-        if self.home_host is not None and not asked.request.target.startswith("/api/resolve-cache/"):
+        if self.home_host is not None and not asked.request.target.startswith(f"{self.prefix}/api/resolve-cache/"):
             cached = quote(f"/api/resolve-cache/{repo.kind}s/{id}/{commit.id}/{path}", errors="surrogateescape")
             headers |= {"X-Linked-Size": str(file.size), "X-Linked-Etag": f'"{file.oid}"'}
             return _redirect(307, self.home_host + cached, headers)
@@ -510,11 +524,13 @@ class Hub(FaultServer):
         }
         data: dict[str, Any] = {"IsVisual": 0, "LatestCommitter": latest}
         if call == "tree":
-            data["TotalCount"] = len(rows)
+            data["TotalCount"] = len(rows) if self.total == RIGHT else self.total
             size = int(asked.query.get("PageSize", 100))
             start = (int(asked.query.get("PageNumber", 1)) - 1) * size
             rows = rows[start : start + size]
         else:
+            if self.counts:
+                data["TotalCount"] = len(rows)
             rows = rows[: self.cut]
         return _envelope({"Files": [_ms_row(row) for row in rows], **data})
 

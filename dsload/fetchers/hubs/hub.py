@@ -1,15 +1,14 @@
 """What Hugging Face and ModelScope have in common: how a repository is named, and how its files are read."""
 
 import json
-import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from dsload.errors import ChangedError, DsloadError, NotFoundError, RefusedError
-from dsload.fetchers.hubs.spec import Repo, read_endpoint
+from dsload.errors import BadAnswerError, ChangedError, DsloadError, NotFoundError, RefusedError
+from dsload.fetchers.hubs.spec import Repo
 from dsload.fetchers.hubs.weights import other_formats
 from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.secrets import logger
@@ -20,12 +19,6 @@ log = logger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGESTS = {"sha256": re.compile(r"[0-9a-f]{64}"), "gitblob": COMMIT}
-
-
-def endpoint_of(repo: Repo, variable: str, default: str) -> str:
-    """The hub's URL without `/` at its end: the option endpoint, else the variable, else the default."""
-    given = os.environ.get(variable)
-    return repo.endpoint or (read_endpoint(given, f"variable {variable}") if given else default)
 
 
 class Hub(Protocol):
@@ -65,54 +58,131 @@ class HubFiles(HttpReader):
         return self.hub.explain(response, "downloading", where)
 
 
-def read_json(answer: Response, where: str) -> Any:
-    """The value of a JSON answer. Raises NotFoundError if it is not JSON: then this is not a hub."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A file as a hub lists it, nothing of it checked.
+
+    Args:
+        path: in the repository.
+        size: bytes.
+        algorithm: of the digest, one of listing.ALGORITHMS.
+        digest: of its content, None or "" if the hub does not state it.
+    """
+
+    path: Any
+    size: Any
+    algorithm: str
+    digest: Any
+
+
+def read_json(answer: Response, where: str, known: bool = False) -> Any:
+    """The value of a JSON answer.
+
+    Args:
+        answer: of status 2xx.
+        where: what is listed, for messages.
+        known: whether the server has answered as a hub before: then this answer is a passing fault.
+
+    Raises:
+        BadAnswerError: the answer is empty or cut, or a page in the middle of a listing.
+        RefusedError: another host answers with a page.
+        NotFoundError: this is not a hub.
+    """
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as error:
-        why = f"{urlsplit(answer.url).netloc} answers with something that is not JSON"
-        raise NotFoundError("listing", where, why, "check that the endpoint is a hub's") from error
+        raise _no_json(answer, where, known, error) from error
 
 
-def make_entry(path: Any, size: Any, algorithm: str, digest: Any, reader: HubFiles) -> Entry:
-    """An entry for a file of a hub's listing; its version is its digest, if the listing has one.
+def _no_json(answer: Response, where: str, known: bool, error: Exception) -> DsloadError:
+    host, begins = urlsplit(answer.url).netloc, answer.body.strip()[:1]
+    if not begins:
+        return BadAnswerError("listing", where, f"{host} answers with nothing", "run the same command again")
+    if answer.redirected:
+        why = f"the hub sends this request on to {host}, which answers with a page, maybe to log in"
+        return RefusedError("listing", where, why, "check the endpoint and the token, and any proxy in between")
+    if known or (begins in b"[{" and isinstance(error, ValueError)):
+        why = f"{host} answers with JSON that is cut" if begins in b"[{" else f"{host} answers with a page"
+        return BadAnswerError("listing", where, why, "run the same command again")
+    why = f"{host} answers with something that is not JSON"
+    return NotFoundError("listing", where, why, "check that the endpoint is a hub's")
 
-    Raises:
-        NotFoundError: the row does not have the expected form.
+
+def not_listed(where: str, endpoint: object) -> NotFoundError:
+    """The error for JSON that is not what a hub lists."""
+    why = f"{endpoint} answers with something that is not a listing"
+    return NotFoundError("listing", where, why, "check that the endpoint is a hub's")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a hub says of a repository.
+
+    Args:
+        rows: of the whole repository, one a path.
+        commit: of the rows, None if the hub does not say.
+        named: paths that the hub names elsewhere, at the same commit: a listing without them is not complete.
     """
-    known = isinstance(digest, str) and _DIGESTS[algorithm].fullmatch(digest.lower())
-    if not isinstance(path, str) or isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        why = f"its listing has a row that dsload does not read ({str(path)[:100]!r}, size {str(size)[:20]!r})"
-        raise NotFoundError("listing", reader.source, why, "check that the endpoint is a hub's")
-    checksum = Checksum(algorithm, digest.lower()) if known else None
-    return Entry(path, size, checksum.value if checksum else "", reader, checksum=checksum)
+
+    rows: Iterable[Row]
+    commit: str | None
+    named: Collection[str] = ()
 
 
-def make_listing(entries: Iterable[Entry], repo: Repo, source: Source, server: str, revision: str | None) -> Listing:
+def make_listing(found: Listed, repo: Repo, source: Source, server: object, reader: HubFiles) -> Listing:
     """The listing of what lies at or below the path that the source names, with paths from there.
 
     Args:
-        entries: of the whole repository, with the paths that they have in it.
+        found: in the repository.
         repo: as the source names it.
-        source: its name for messages.
+        source: for its filter, and its name in messages.
         server: URL of the hub.
-        revision: the commit of the entries.
+        reader: of the entries.
 
     Raises:
-        NotFoundError: nothing exists at the path.
+        NotFoundError: nothing exists at the path, or a row does not have the expected form.
+        BadAnswerError: files are missing in the listing.
     """
-    found = [entry for entry in entries if not repo.path or _below(entry.path, repo.path)]
-    if repo.path and not found:
+    rows = [row for row in found.rows if not repo.path or _is_below(row.path, repo.path)]
+    if repo.path and not rows and not any(_is_below(path, repo.path) for path in found.named):
         why = f"{repo.id} has nothing at {repo.path}"
         raise NotFoundError("listing", str(source), why, f"`dsload ls` of {repo.id} shows what is there")
-    folder = repo.path if any(entry.path != repo.path for entry in found) else repo.path.rpartition("/")[0]
-    if folder:
-        found = [replace(entry, path=entry.path[len(folder) + 1 :], key=entry.path) for entry in found]
-    return Listing(found, revision, server, _left_out(found, repo.weights, source))
+    folder = repo.path if any(row.path != repo.path for row in rows) else repo.path.rpartition("/")[0]
+    start = len(folder) + 1 if folder else 0
+    _check_complete(rows, found.named, repo, source, start)
+    entries = [_entry(row, start, reader) for row in rows if _is_sound(row) or source.filter(str(row.path)[start:])]
+    return Listing(entries, found.commit, str(server), _left_out(entries, repo.weights, source))
 
 
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder + "/")
+def _check_complete(rows: list[Row], named: Collection[str], repo: Repo, source: Source, start: int) -> None:
+    listed = {row.path for row in rows if isinstance(row.path, str)}
+    below = (path for path in named if not repo.path or _is_below(path, repo.path))
+    if missing := sorted(path for path in below if path not in listed and source.filter(path[start:])):
+        raise incomplete(f"it lists {len(rows):,} files, and names {len(missing):,} more: {missing[0]}", str(source))
+
+
+def incomplete(why: str, where: str) -> BadAnswerError:
+    """The error for a listing that leaves something out."""
+    return BadAnswerError("listing", where, f"the hub's listing is not complete: {why}", "run the same command again")
+
+
+def _entry(row: Row, start: int, reader: HubFiles) -> Entry:
+    """The entry for a row, with the path from `start` on; its version is its digest, if the row has one."""
+    if not _is_sound(row):
+        why = f"its listing has a row that dsload does not read ({str(row.path)[:100]!r}, size {str(row.size)[:20]!r})"
+        raise NotFoundError("listing", reader.source, why, "check that the endpoint is a hub's")
+    known = isinstance(row.digest, str) and _DIGESTS[row.algorithm].fullmatch(row.digest.lower())
+    checksum = Checksum(row.algorithm, row.digest.lower()) if known else None
+    version = checksum.value if checksum else ""
+    return Entry(row.path[start:], row.size, version, reader, row.path if start else "", checksum)
+
+
+def _is_sound(row: Row) -> bool:
+    return isinstance(row.path, str) and type(row.size) is int and row.size >= 0
+
+
+def _is_below(path: Any, folder: str) -> bool:
+    return isinstance(path, str) and (path == folder or path.startswith(folder + "/"))
 
 
 def _left_out(entries: list[Entry], keep: str, source: Source) -> frozenset[str]:

@@ -6,33 +6,30 @@ Protocol: the Hub API (/api/{models|datasets|spaces}/ID/revision/REV and …/tre
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from dsload.errors import DsloadError, IntegrityError, NotFoundError, RefusedError, UsageError
+from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NotFoundError, RefusedError, UsageError
 from dsload.fetchers.base import Context
-from dsload.fetchers.hubs.hub import (
-    COMMIT,
-    HubFiles,
-    endpoint_of,
-    make_entry,
-    make_listing,
-    read_json,
-)
+from dsload.fetchers.hubs.endpoint import Endpoint
+from dsload.fetchers.hubs.hub import COMMIT, HubFiles, Listed, Row, make_listing, not_listed, read_json
+from dsload.fetchers.hubs.links import links
 from dsload.fetchers.hubs.spec import KINDS, Repo
-from dsload.listing import Entry, Listing, Request, Response
+from dsload.listing import Listing, Request, Response
 from dsload.secrets import bearer, hide, logger
 from dsload.source import Source
 from dsload.transfer.retry import Failure, status_text, to_error
 
 log = logger(__name__)
 
-HOME = "https://huggingface.co"
-_SITES = (HOME, "http://huggingface.co", "https://hf.co", "https://www.huggingface.co")
+_SITES = ("https://huggingface.co", "http://huggingface.co", "https://hf.co", "https://www.huggingface.co")
 _URL_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next\b')
+_CALLS = re.compile(
+    r"/(?:api/(?:models|datasets|spaces|resolve-cache)/|(?:datasets/|spaces/)?[^/]+(?:/[^/]+)?/resolve/)"
+)
+_TREE = re.compile(r".*/api/(?:models|datasets|spaces)/.+/tree/.+")
 
 
 class HuggingFace:
@@ -43,52 +40,71 @@ class HuggingFace:
             why = "it forbids every request to the hub"
             raise UsageError("reading", "variable HF_HUB_OFFLINE", why, "unset it to load from there")
         self._source, self._client, self._repo = source, context.client, cast(Repo, source.config)
-        self._endpoint = endpoint_of(self._repo, "HF_ENDPOINT", HOME)
+        self._endpoint = Endpoint.of(self._repo, "HF_ENDPOINT", _SITES, _CALLS)
         self._token = context.secrets.token or os.environ.get("HF_TOKEN", "").strip()
         hide(self._token)
         self._headers = {"Authorization": bearer(self._token)} if self._token else {}
-        self._mirrors = tuple((site, self._endpoint) for site in _SITES) if self._endpoint not in _SITES else ()
         self._api = f"{self._endpoint}/api/{KINDS[self._repo.kind]}/{quote(self._repo.id)}"
         self._revision = self._repo.revision or "main"
+        self._known = False  # whether the hub's API has answered
 
     def list(self) -> Listing:
         """Every file of the repository at the commit that the revision stands for now."""
-        if commit := self._commit():
-            self._revision = commit
-            return self._listing(self._tree(), commit)
-        entries = [*self._tree()]  # of a mirror that does not know that call
-        if commit := self._commit_of(entries):
-            self._revision = commit
-            return self._listing(self._tree(), commit)
-        log.warning("%s does not say which commit %s is", self._endpoint, self._revision)
-        return self._listing(entries, None)
+        listing = self._client.insist(self._list)
+        if listing.revision is None:
+            log.warning("%s does not say which commit %s is", self._endpoint, self._revision)
+        return listing
 
-    def _listing(self, entries: Iterable[Entry], commit: str | None) -> Listing:
-        return make_listing(entries, self._repo, self._source, self._endpoint, commit)
+    def _list(self) -> Listing:
+        return make_listing(self._listed(), self._repo, self._source, self._endpoint, HubFiles(self, str(self._source)))
+
+    def _listed(self) -> Listed:
+        self._revision = self._repo.revision or "main"
+        if COMMIT.fullmatch(self._revision):
+            rows = self._tree()
+            return Listed(rows, self._revision, self._named()[1])
+        commit, named = self._named()
+        if commit:
+            self._revision = commit
+            return Listed(self._tree(), commit, named)
+        rows = self._tree()  # of a mirror that does not know that call
+        if commit := self._commit_of(rows):
+            self._revision = commit
+            return Listed(self._tree(), commit)
+        return Listed(rows, None)
 
     # The revision
 
-    def _commit(self) -> str:
-        """The commit that the revision stands for, "" if a mirror does not say.
+    def _named(self) -> tuple[str, frozenset[str]]:
+        """The commit that the revision stands for, "" if a mirror does not say, and the paths that it has there.
 
-        Only an answer with the hub's own error code is final: a mirror may lack this call.
+        Only an answer with the hub's own error code is final: a mirror may lack this call. Of a very large repository
+        not every path is named.
         """
-        if COMMIT.fullmatch(self._revision):
-            return self._revision
         answer = self._get(f"{self._api}/revision/{quote(self._revision, safe='')}")
         if answer.status >= 300:
             if "x-error-code" in answer.headers:
                 self._good(answer)
-            return ""
-        found = read_json(answer, str(self._source))
-        commit = found.get("sha") if isinstance(found, dict) else None
-        return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else ""
+            return "", frozenset()
+        found = read_json(answer, str(self._source), self._known)
+        found = found if isinstance(found, dict) else {}
+        commit, siblings = found.get("sha"), found.get("siblings")
+        if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
+            return "", frozenset()
+        if COMMIT.fullmatch(self._revision) and commit != self._revision:
+            why = f"{self._endpoint} answers with commit {commit} for {self._revision}"
+            raise BadAnswerError("listing", str(self._source), why, "run the same command again")
+        self._known = True
+        names = (
+            (row.get("rfilename") for row in siblings if isinstance(row, dict)) if isinstance(siblings, list) else ()
+        )
+        return commit, frozenset(name for name in names if isinstance(name, str))
 
-    def _commit_of(self, entries: Sequence[Entry]) -> str:
+    def _commit_of(self, rows: Sequence[Row]) -> str:
         """The commit that the answer for a file states; of a small file, as no storage host answers for that."""
-        plain = [entry for entry in entries if entry.checksum and entry.checksum.algorithm == "gitblob"]
-        for entry in plain[:1]:
-            head = replace(self.request(entry.path), method="HEAD")
+        plain = [row for row in rows if row.algorithm == "gitblob" and isinstance(row.path, str)]
+        for row in plain[:1]:
+            head = replace(self.request(row.path), method="HEAD")
             answer = self._client.fetch(head, "asking for the commit of", str(self._source))
             commit = answer.headers.get("x-repo-commit", "")
             if answer.status < 300 and COMMIT.fullmatch(commit):
@@ -97,21 +113,53 @@ class HuggingFace:
 
     # The listing
 
-    def _tree(self) -> Iterator[Entry]:
-        reader = HubFiles(self, str(self._source))
-        query, asked = "recursive=True&expand=False", set[str]()
+    def _tree(self) -> Sequence[Row]:
+        """The files of all pages.
+
+        Raises:
+            IntegrityError: the pages lead in circles or elsewhere, or contradict each other.
+        """
+        url = f"{self._api}/tree/{quote(self._revision, safe='')}"
+        query = "recursive=True&expand=False"
+        rows: dict[str, Row] = {}
+        folders: set[str] = set()
         while query:
-            if query in asked:
-                why = f"the pages of {self._endpoint} form a loop"
-                raise IntegrityError("listing", str(self._source), why, "report it to whoever maintains the hub")
-            asked.add(query)
-            page = self._good(self._get(f"{self._api}/tree/{quote(self._revision, safe='')}?{query}"))
-            rows = read_json(page, str(self._source))
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                why = f"{self._endpoint} answers with something that is not a listing"
-                raise NotFoundError("listing", str(self._source), why, "check that the endpoint is a hub's")
-            yield from (_entry(row, reader) for row in rows if row.get("type") == "file")
-            query = _next_query(page)
+            page = self._good(self._get(f"{url}?{query}"))
+            before = len(rows) + len(folders)
+            self._add(read_json(page, str(self._source), self._known), rows, folders)
+            query = self._next_query(page)
+            if query and len(rows) + len(folders) == before:
+                raise self._astray("form a loop")
+        return [*rows.values()]
+
+    def _add(self, page: Any, rows: dict[str, Row], folders: set[str]) -> None:
+        """Add a page's files and folders to those of the pages before it."""
+        if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
+            raise not_listed(str(self._source), self._endpoint)
+        self._known = True
+        for given in page:
+            row = _row(given)
+            if not isinstance(row.path, str):
+                raise not_listed(str(self._source), self._endpoint)
+            if given.get("type") == "directory":
+                folders.add(row.path)
+            elif rows.setdefault(row.path, row) != row:
+                raise self._astray(f"have two different rows for {row.path}")
+
+    def _next_query(self, page: Response) -> str:
+        """The query of the next page, "" if this is the last. Its host is left out of it: a mirror may hand on links to
+        the hub itself, or to where it is behind a proxy.
+        """
+        for link in links(page.headers.get("link", ""), "next"):
+            parts = urlsplit(urljoin(page.url, link))
+            if not _TREE.fullmatch(parts.path) or not parts.query:
+                raise self._astray(f"go on at {link[:200]}, which is not a page of the listing")
+            return parts.query
+        return ""
+
+    def _astray(self, why: str) -> IntegrityError:
+        fix = "report it to whoever maintains the hub"
+        return IntegrityError("listing", str(self._source), f"the pages of {self._endpoint} {why}", fix)
 
     # Requests
 
@@ -120,10 +168,10 @@ class HuggingFace:
         name = quote(path, safe="/~", errors="surrogateescape")
         prefix = f"{self._endpoint}/{_URL_PREFIX[self._repo.kind]}{quote(self._repo.id)}"
         url = f"{prefix}/resolve/{quote(self._revision, safe='')}/{name}"
-        return Request(url, headers=self._headers, mirrors=self._mirrors)
+        return Request(url, headers=self._headers, stand_in=self._endpoint.stand_in)
 
     def _get(self, url: str) -> Response:
-        request = Request(url, headers=self._headers, mirrors=self._mirrors)
+        request = Request(url, headers=self._headers, stand_in=self._endpoint.stand_in)
         return self._client.fetch(request, "listing", str(self._source))
 
     def _good(self, answer: Response) -> Response:
@@ -160,14 +208,10 @@ class HuggingFace:
         return None
 
 
-def _next_query(page: Response) -> str:
-    """The query of the next page. Its host is left out of it: a mirror may hand on links to the hub itself."""
-    match = _NEXT.search(page.headers.get("link", ""))
-    return urlsplit(match[1]).query if match else ""
-
-
-def _entry(row: dict[str, Any], reader: HubFiles) -> Entry:
-    lfs = row.get("lfs")
+def _row(row: dict[str, Any]) -> Row:
+    path, lfs = row.get("path"), row.get("lfs")
+    if row.get("type") != "file":
+        return Row(path, None, "gitblob", None)  # make_listing() refuses it if it is selected
     if isinstance(lfs, dict):
-        return make_entry(row.get("path"), lfs.get("size", row.get("size")), "sha256", lfs.get("oid"), reader)
-    return make_entry(row.get("path"), row.get("size"), "gitblob", row.get("oid"), reader)
+        return Row(path, lfs.get("size", row.get("size")), "sha256", lfs.get("oid"))
+    return Row(path, row.get("size"), "gitblob", row.get("oid"))

@@ -12,23 +12,10 @@ from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from dsload.errors import (
-    ChangedError,
-    DsloadError,
-    IntegrityError,
-    NotFoundError,
-    RefusedError,
-    UnreachableError,
-)
+from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NotFoundError, RefusedError
 from dsload.fetchers.base import Context
-from dsload.fetchers.hubs.hub import (
-    COMMIT,
-    HubFiles,
-    endpoint_of,
-    make_entry,
-    make_listing,
-    read_json,
-)
+from dsload.fetchers.hubs.endpoint import Endpoint
+from dsload.fetchers.hubs.hub import COMMIT, HubFiles, Listed, Row, incomplete, make_listing, not_listed, read_json
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
 from dsload.secrets import bearer, hide, logger
@@ -37,11 +24,12 @@ from dsload.transfer.retry import Failure, status_text, to_error
 
 log = logger(__name__)
 
-HOME = "https://modelscope.cn"
-_SITES = (HOME, "https://www.modelscope.cn", "http://modelscope.cn", "http://www.modelscope.cn")
+_SITES = ("https://modelscope.cn", "https://www.modelscope.cn", "http://modelscope.cn", "http://www.modelscope.cn")
+_CALLS = re.compile("/api/v1/(?:models|datasets)/")
 _LISTING = {"model": "repo/files", "dataset": "repo/tree"}
 _CUT = 3000  # rows of a model's listing; what comes after them is silently left out
 _PAGE = 200  # rows of a page of a dataset's listing
+_CONTENT = ("Type", "Size", "Sha256")  # of a row
 _AT_ONCE = 32  # requests under way: their answers wait in memory
 _DEEPEST = 64  # folders
 
@@ -54,13 +42,12 @@ class ModelScope:
 
     def __init__(self, source: Source, context: Context) -> None:
         self._source, self._client, self._repo = source, context.client, cast(Repo, source.config)
-        self._endpoint = endpoint_of(self._repo, "MODELSCOPE_ENDPOINT", HOME)
+        self._endpoint = Endpoint.of(self._repo, "MODELSCOPE_ENDPOINT", _SITES, _CALLS)
         self._token = context.secrets.token or os.environ.get("MODELSCOPE_API_TOKEN", "").strip()
         hide(self._token)
         self._headers = {}
         if self._token:
             self._headers = {"Authorization": bearer(self._token), "Cookie": f"m_session_id={self._token}"}
-        self._mirrors = tuple((site, self._endpoint) for site in _SITES) if self._endpoint not in _SITES else ()
         self._api = f"{self._endpoint}/api/v1/{KINDS[self._repo.kind]}/{quote(self._repo.id)}"
         self._revision = self._repo.revision or "master"
         self._readable = False  # whether a listing succeeded: then a 403 says nothing about the token
@@ -72,20 +59,24 @@ class ModelScope:
         Raises:
             IntegrityError: the hub does not list all of it.
         """
+        listing = self._client.insist(self._list)
+        if listing.revision is None:
+            log.warning("%s does not say which commit %s is", self._endpoint, self._revision)
+        return listing
+
+    def _list(self) -> Listing:
+        self._revision = self._repo.revision or "master"
         first = self._first()
-        rows = self._pages(first) if self._repo.kind == "dataset" else self._walk(first)
-        if not rows:  # so it answers for a revision that it does not know, too
+        found = self._pages(first) if self._repo.kind == "dataset" else self._walk(first)
+        if not found:  # so it answers for a revision that it does not know, too
             raise self._missing("listing", str(self._source))
-        files = {path: row for path, row in rows.items() if row.get("Type") != "tree"}
+        files = {path: row for path, row in found.items() if row.get("Type") != "tree"}
         commit = _commit_in(self._revision) or None
         if commit is None:
-            log.warning("%s does not say which commit %s is", self._endpoint, self._revision)
             self._commits = {path: _commit_in(row.get("Revision")) for path, row in files.items()}
+        rows = (Row(path, row.get("Size"), "sha256", row.get("Sha256")) for path, row in files.items())
         reader = HubFiles(self, str(self._source))
-        entries = (
-            make_entry(path, row.get("Size"), "sha256", row.get("Sha256"), reader) for path, row in files.items()
-        )
-        return make_listing(entries, self._repo, self._source, self._endpoint, commit)
+        return make_listing(Listed(rows, commit), self._repo, self._source, self._endpoint, reader)
 
     # The revision
 
@@ -106,7 +97,7 @@ class ModelScope:
         answer = self._client.fetch(self._get(f"{self._api}/revisions"), "listing", str(self._source))
         if answer.status >= 300:
             return ""
-        found = _dig(read_json(answer, str(self._source)), "Data", "RevisionMap")
+        found = _dig(read_json(answer, str(self._source), known=True), "Data", "RevisionMap")
         refs = [ref for kind in ("Branches", "Tags") for ref in _dig(found, kind) or ()]
         commits = (_commit_in(_dig(ref, "CommitId")) for ref in refs if _dig(ref, "Revision") == self._revision)
         return next(filter(None, commits), "")
@@ -120,24 +111,22 @@ class ModelScope:
         return query | ({"Root": folder} if folder else {})
 
     def _pages(self, first: Data) -> Rows:
-        """A dataset's rows, page by page, to the count that the hub states; else until a page has no new row."""
-        rows = _rows(first)
-        total = first.get("TotalCount")
-        if isinstance(total, int) and rows:
-            pages = range(2, -(-total // len(first["Files"])) + 1)
-            for answer in self._ask(self._query(page=page) for page in pages):
-                rows |= _rows(answer)
-            if len(rows) != total:
-                why = f"its listing has {len(rows):,} rows of {total:,}"
-                raise ChangedError("listing", str(self._source), why, "run the same command again")
-            return rows
-        page, more = 1, bool(rows)
-        while more:
+        """A dataset's rows: the pages that the count calls for, if the hub states one, and on until a page is not full
+        or has no new row, as the count may be of files alone.
+        """
+        rows: Rows = {}
+        total, size = _count(first), self._add(rows, first)
+        page = max(1, -(-total // size)) if size else 1
+        fresh = size
+        for answer in self._ask(self._query(page=number) for number in range(2, page + 1)):
+            if not (fresh := self._add(rows, answer)):
+                break
+        while fresh and (not total or fresh >= (_PAGE if page == 1 else size)):
             page += 1
             (answer,) = self._ask([self._query(page=page)])
-            before = len(rows)
-            rows |= _rows(answer)
-            more = len(rows) > before
+            fresh = self._add(rows, answer)
+        if len(rows) < total:
+            raise incomplete(f"it has {len(rows):,} rows of {total:,}", str(self._source))
         return rows
 
     def _walk(self, first: Data) -> Rows:
@@ -145,28 +134,52 @@ class ModelScope:
 
         A folder that comes back cut is listed by itself, and then each of its own folders with all below them.
         """
-        rows = _rows(first)
-        cut = [""] if len(rows) >= _CUT else []
+        rows: Rows = {}
+        cut = [""] if self._is_cut(first, self._add(rows, first)) else []
         for _ in range(_DEEPEST):
             if not cut:
                 return rows
             inside: list[str] = []
             answers = self._ask(self._query(folder, recursive=False) for folder in cut)
             for folder, answer in zip(cut, answers, strict=True):
-                found = _rows(answer)
+                self._add(rows, answer, folder)
+                found = _files(answer)
                 if len(found) >= _CUT:
                     why = f"{self._endpoint} stops at {_CUT:,} rows of {folder or 'its root'}"
-                    raise self._incomplete(why)
-                rows |= found
-                inside += [path for path, row in found.items() if row.get("Type") == "tree"]
+                    raise self._never_whole(why)
+                inside += [row["Path"] for row in found if row.get("Type") == "tree"]
             cut = []
             for folder, answer in zip(inside, self._ask(map(self._query, inside)), strict=True):
-                rows |= (found := _rows(answer))
-                if len(found) >= _CUT:
+                self._add(rows, answer, folder)
+                if not _files(answer):  # git has no empty folders
+                    raise incomplete(f"nothing is in {folder}", str(self._source))
+                if self._is_cut(answer, len(_files(answer))):
                     cut.append(folder)
-        raise self._incomplete(f"its folders are more than {_DEEPEST} deep")
+        raise self._never_whole(f"its folders are more than {_DEEPEST} deep")
 
-    def _incomplete(self, why: str) -> IntegrityError:
+    def _is_cut(self, answer: Data, rows: int) -> bool:
+        return rows >= _CUT or rows < _count(answer)
+
+    def _add(self, rows: Rows, answer: Data, folder: str = "") -> int:
+        """Add the rows of a listing of a folder by path; how many are new.
+
+        Raises:
+            NotFoundError: it is not a listing.
+            IntegrityError: it is one of another folder, or contradicts an earlier one.
+        """
+        before = len(rows)
+        for row in _files(answer):
+            path = row.setdefault("Path", row.get("Name")) if isinstance(row, dict) else None
+            if not isinstance(path, str) or not path:
+                raise not_listed(str(self._source), self._endpoint)
+            if folder and not path.startswith(folder + "/"):
+                raise self._never_whole(f"{self._endpoint} lists {path[:200]} as below {folder}")
+            other = rows.setdefault(path, row)
+            if [other.get(name) for name in _CONTENT] != [row.get(name) for name in _CONTENT]:
+                raise self._never_whole(f"{self._endpoint} has two different rows for {path[:200]}")
+        return len(rows) - before
+
+    def _never_whole(self, why: str) -> IntegrityError:
         fix = "load it from another hub, or by GIT"
         return IntegrityError("listing", str(self._source), f"the listing is not complete: {why}", fix)
 
@@ -181,7 +194,7 @@ class ModelScope:
             for request, answer in zip(requests, answers, strict=True):
                 try:
                     yield self._data(answer)
-                except UnreachableError:
+                except BadAnswerError:
                     yield self._client.insist(partial(self._again, request))
                 self._readable = True
 
@@ -192,27 +205,26 @@ class ModelScope:
         """What an answer holds. An error may come as one of status 200.
 
         Raises:
-            UnreachableError: the error will pass. A 403 does if a listing succeeded before: the hub answers so now
+            BadAnswerError: the error will pass. A 403 does if a listing succeeded before: the hub answers so now
                 and then to those who may read it.
         """
         where = str(self._source)
         if answer.status == 403 and self._readable:
             why = f"{self._endpoint} answered {status_text(403)} in the middle of a listing"
-            raise UnreachableError("listing", where, why, "run the same command again")
+            raise BadAnswerError("listing", where, why, "run the same command again")
         if answer.status >= 300:
             failure = Failure(f"{self._endpoint} answered {status_text(answer.status)}", response=answer)
             raise self.explain(answer, "listing", where) or to_error(failure, "listing", where)
-        body = read_json(answer, where)
+        body = read_json(answer, where, self._readable)
         if isinstance(body, dict) and (body.get("Success") is False or body.get("Code", 200) != 200):
             raise self._refusal(body, "listing", where)
         data = body.get("Data") if isinstance(body, dict) else None
         if not isinstance(data, dict):
-            why = f"{self._endpoint} answers with something that is not a listing"
-            raise NotFoundError("listing", where, why, "check that the endpoint is a hub's")
+            raise not_listed(where, self._endpoint)
         return data
 
     def _get(self, url: str) -> Request:
-        return Request(url, headers=self._headers, mirrors=self._mirrors)
+        return Request(url, headers=self._headers, stand_in=self._endpoint.stand_in)
 
     def request(self, path: str) -> Request:
         """The GET for a file, which may go on to a storage host without the token."""
@@ -232,7 +244,7 @@ class ModelScope:
         code, said = str(body.get("Code")), str(body.get("Message"))
         if _PASSING.fullmatch(code):
             why = f"{self._endpoint} answered {said} (code {code})"
-            return UnreachableError(doing, where, why, "run the same command again")
+            return BadAnswerError(doing, where, why, "run the same command again")
         if code.startswith(_MISSING):
             return self._missing(doing, where)
         return self._refused(doing, where, f"{said} (code {code})")
@@ -254,10 +266,15 @@ _PASSING = re.compile(r"429|5\d\d")
 _MISSING = ("404", "10010205", "10990101")  # the hub's own codes for what does not exist begin like this
 
 
-def _rows(data: Data) -> Rows:
-    """The rows of a listing by path."""
-    files = data.get("Files") or []
-    return {row.get("Path") or row.get("Name") or "": row for row in files if isinstance(row, dict)}
+def _files(data: Data) -> list[Any]:
+    files = data.get("Files")
+    return files if isinstance(files, list) else []
+
+
+def _count(data: Data) -> int:
+    """The number of rows that the hub states, 0 if it states none."""
+    total = data.get("TotalCount")
+    return total if type(total) is int else 0
 
 
 def _dig(value: Any, *names: str) -> Any:
