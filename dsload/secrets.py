@@ -7,15 +7,17 @@ load is an ordinary word in the next one.
 import base64
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
 from dsload.errors import DsloadError, UsageError
+from dsload.formats.text import decoded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,14 +41,22 @@ _SENSITIVE_NAME = re.compile(
     r"auth|token|secret|passw|credential|cookie|signature|sig$|(^|[-_])key($|[-_])|api-?key", re.I
 )
 _SHORTEST = 4
+_SETTLES = 3  # how often files are read again that are replaced meanwhile
 PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418, "file": 0}  # of a URL that states none
+
+_Stamp = tuple[tuple[int, int, int] | None, ...]
 
 _scope: ContextVar[set[str] | None] = ContextVar("dsload hides", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """The values of the secrets directory, "" if a file is missing; ca_crt and known_hosts are paths."""
+    """The values of the secrets directory, "" if a file is missing; ca_crt and known_hosts are paths.
+
+    Args:
+        directory: that they were read from, "" if they were not.
+        stamp: of its files when they were read.
+    """
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -58,12 +68,26 @@ class Secrets:
     session_token: str = field(default="", repr=False)
     ca_crt: str = ""
     known_hosts: str = ""
+    directory: str = field(default="", repr=False, compare=False)
+    stamp: "_Stamp" = field(default=(), repr=False, compare=False)
+
+    def fresh(self) -> "Secrets":
+        """The values as the files have them now: these themselves if nothing has changed, or nothing can be read.
+
+        A mounted Secret is renewed in place, so that a token may be replaced while a load runs.
+        """
+        if not self.directory or _stamp(self.directory) == self.stamp:
+            return self
+        try:
+            return read_secrets(self.directory)
+        except UsageError:
+            return self
 
     @property
     def hidden(self) -> tuple[str, ...]:
         """The values that are never to be shown."""
         login = basic(self.username, self.password).removeprefix("Basic ") if self.password else ""
-        values = (getattr(self, each.name) for each in fields(self) if each.name not in _PUBLIC)
+        values = (getattr(self, name) for name in _FILES.values() if name not in _PUBLIC)
         return tuple(filter(None, (*values, login)))
 
 
@@ -73,20 +97,42 @@ def read_secrets(directory: str | Path = DEFAULT_DIRECTORY) -> Secrets:
     Raises:
         UsageError: a file exists and cannot be read.
     """
+    stamp = _stamp(directory)
+    for _ in range(_SETTLES):
+        values = _read_files(directory)
+        before, stamp = stamp, _stamp(directory)
+        if stamp == before:
+            break
+    secrets = Secrets(**values, directory=str(directory), stamp=stamp)
+    hide(*secrets.hidden)
+    return secrets
+
+
+def _stamp(directory: str | Path) -> _Stamp:
+    """What changes whenever a file is replaced: by another, by other content, or by a link elsewhere (`..data`)."""
+    found: list[tuple[int, int, int] | None] = []
+    for name in _FILES:
+        try:
+            status = os.stat(os.path.join(directory, name))
+            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        except (OSError, ValueError):
+            found.append(None)
+    return tuple(found)
+
+
+def _read_files(directory: str | Path) -> dict[str, str]:
     values = {}
     for name, attribute in _FILES.items():
         path = Path(directory) / name
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            text = decoded(path.read_bytes()).replace("\r\n", "\n").strip()
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise UsageError("reading the secret", str(path), str(why), "check its permissions and content") from None
         values[attribute] = str(path) if attribute in ("ca_crt", "known_hosts") else text
-    secrets = Secrets(**values)
-    hide(*secrets.hidden)
-    return secrets
+    return values
 
 
 def basic(username: str, password: str) -> str:
