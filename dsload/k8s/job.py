@@ -113,7 +113,7 @@ def _security() -> dict[str, Any]:
         "runAsUser": 0,  # to chown files to other users
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]},
+        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 

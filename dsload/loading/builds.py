@@ -70,7 +70,7 @@ def _own_above(volume: Volume, place: str) -> None:
     folder = place.rpartition("/")[0]
     found = volume.look(folder)
     if found is not None and not volume.owned(found, executable=False):
-        volume.stamp(folder, executable=False)
+        volume.own_folder(folder)
 
 
 def _restore(volume: Volume, place: str) -> None:

@@ -13,6 +13,7 @@ from dsload.target.oserror import reason
 NEW = 0o1700  # the mode of a directory that has not got its owner yet, should a kill come in between
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # EINVAL: outside a user namespace
 _SPECIAL = 0o7000
+_FOR_BITS = "give the process the capability FSETID, or ask for a mode without setuid, setgid and sticky bits"
 _MODE_FIRST = ("mode", "owner")
 _OWNER_FIRST = ("owner", "mode")
 
@@ -127,11 +128,12 @@ class Stamp:
         if wanted.policy == "require" and is_now != (wanted.uid, wanted.gid, mode):
             asked = f"{wanted.uid}:{wanted.gid} with mode {mode:04o} was asked for"
             why = f"{asked}, the volume made it {is_now[0]}:{is_now[1]} with {is_now[2]:04o}{refusal}"
-            raise self._refused(what, why)
+            bits = is_now[:2] == (wanted.uid, wanted.gid) and is_now[2] | _SPECIAL == mode | _SPECIAL
+            raise self._refused(what, why, _FOR_BITS if bits else "")
         return found
 
-    def _refused(self, what: str, why: str) -> OwnershipError:
-        fix = (
+    def _refused(self, what: str, why: str, fix: str = "") -> OwnershipError:
+        fix = fix or (
             f"export the volume with no_root_squash, or run as {self.ownership.uid}:{self.ownership.gid}, "
             "or ask for your own by --mount-uid and --mount-gid, or choose --ownership try"
         )

@@ -13,14 +13,17 @@ import time
 from pathlib import Path
 from typing import Self
 
-from dsload.errors import UnsafePathError, UsageError, VolumeError
+from dsload.errors import OwnershipError, UnsafePathError, UsageError, VolumeError
 from dsload.names import from_disk, on_disk
+from dsload.secrets import logger
 from dsload.target.directories import READ, Descriptor, Directories
 from dsload.target.oserror import from_oserror, reason, writing
 from dsload.target.ownership import Ownership, Stamp, check_mode
 from dsload.target.space import Space
 from dsload.target.state import State
 from dsload.target.trees import Trees
+
+log = logger(__name__)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -81,8 +84,22 @@ class Volume:
 
     def own_target(self) -> None:
         """Give the target directory itself its owner and mode; with the lease held, as another load may own it."""
-        with writing("changing the owner of", str(self.path)):
-            self._stamp.directory(self._directories.target, str(self.path))
+        self._own(self._directories.target, str(self.path))
+
+    def own_folder(self, path: str) -> None:
+        """Give a directory that may have been there before its owner and mode."""
+        with writing("changing the owner of", path):
+            self._own(self._directories.open(path, create=False), str(self.path / path))
+
+    def _own(self, directory: Descriptor, place: str) -> None:
+        """What was there before may belong to somebody else, who lets this process write to it: that is enough."""
+        with writing("changing the owner of", place):
+            try:
+                self._stamp.directory(directory, place)
+            except OwnershipError:
+                found = os.fstat(directory)
+                owner, mode = f"{found.st_uid}:{found.st_gid}", stat.S_IMODE(found.st_mode)
+                log.warning("%s was there before and cannot be given away: it stays %s, %04o", place, owner, mode)
 
     def sync(self) -> None:
         """Everything written to the volume so far is on its disk when this returns (Linux syncfs)."""

@@ -250,7 +250,7 @@ def test_the_cron_job_is_hardened():
         "runAsUser": 0,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]},
+        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     mounted = {mount["name"] for mount in container["volumeMounts"]}

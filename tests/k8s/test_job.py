@@ -44,7 +44,7 @@ def test_job_in_full():
         "runAsUser": 0,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]},
+        "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]},
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     assert (pod["restartPolicy"], found["spec"]["backoffLimit"]) == ("Never", 4)

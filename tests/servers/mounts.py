@@ -80,6 +80,13 @@ def as_user(argv: list[str], uid: int = UNPRIVILEGED) -> list[str]:
     return [*prefix, "--", *argv]
 
 
+def with_capabilities(argv: list[str], *names: str) -> list[str]:
+    """The command as root of a container, with these capabilities and no others; capabilities(7) has them as CAP_…"""
+    need_root("give a command some capabilities")
+    kept = ",".join(["-all", *(f"+{name.lower()}" for name in names)])
+    return [find("setpriv", "util-linux"), f"--bounding-set={kept}", "--inh-caps=-all", "--", *argv]
+
+
 def _capabilities() -> int:
     status = Path("/proc/self/status").read_text()
     return int(status.partition("CapEff:")[2].split()[0], 16)

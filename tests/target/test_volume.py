@@ -19,8 +19,18 @@ from dsload.target.volume import Volume
 from tests import command, trees
 from tests.command import Result
 from tests.contract.inside import run
+from tests.k8s.datasets import dataset
+from tests.k8s.making import job
 from tests.servers.fault import ALWAYS, FaultServer
-from tests.servers.mounts import UNPRIVILEGED, as_user, directory_of, in_user_namespace, need_root, small_tmpfs
+from tests.servers.mounts import (
+    UNPRIVILEGED,
+    as_user,
+    directory_of,
+    in_user_namespace,
+    need_root,
+    small_tmpfs,
+    with_capabilities,
+)
 from tests.servers.orders import Virtual, stall
 from tests.servers.process import find, wait_until
 from tests.servers.threaded import Request
@@ -259,6 +269,53 @@ def test_ownership_skip_leaves_the_owner_of_what_is_there(source: Path, tmp_path
     bring(source, tmp_path, uid=1000, gid=1000, mode=0o700, policy="skip")
     owners = trees.owners(tmp_path / "t")
     assert (owners["a"], owners["d"]) == ((UID, GID, "0755"), (UID, GID, "0755"))
+
+
+# The capabilities of the Job
+
+JOBS = job(dataset())["spec"]["template"]["spec"]["containers"][0]["securityContext"]["capabilities"]["add"]
+
+
+@pytest.mark.parametrize(("mode", "folders"), [("2775", "2775"), ("0774", "0774"), ("2640", "2750"), ("1777", "1777")])
+def test_the_job_may_do_what_a_dataset_asks_for(mode: str, folders: str, served: FaultServer, tmp_path: Path) -> None:
+    flags = ["load", served.url + "/s/", "--mount-root", tmp_path, "--mount-path", "t", "--mount-mode", mode]
+    done = command.run(*flags, wrap=lambda argv: with_capabilities(argv, *JOBS))
+    assert done.code == 0, done.err
+    assert {owner[:2] for owner in trees.owners(tmp_path / "t", state=True).values()} == {(1000, 1000)}
+    owners = trees.owners(tmp_path / "t")
+    assert (owners["."][2], owners["model"][2]) == (folders, mode)
+
+
+def test_a_bit_that_the_kernel_drops_is_named(served: FaultServer, tmp_path: Path) -> None:
+    flags = ["load", served.url + "/s/", "--mount-root", tmp_path, "--mount-path", "t", "--mount-mode", "2775"]
+    few = [name for name in JOBS if name != "FSETID"]
+    done = command.run(*flags, wrap=lambda argv: with_capabilities(argv, *few))
+    refused(done, 7, "1000:1000 with mode 2775 was asked for", "with 0775", "capability FSETID", "without setuid")
+    assert body_requests(served) == []
+
+
+# A target that was there before
+
+
+@pytest.mark.parametrize("path", ["/", "theirs"])
+def test_a_writable_target_that_cannot_be_given_away_is_a_warning(path: str, served: FaultServer) -> None:
+    """As the root of a volume is whose group the kubelet has set (fsGroup)."""
+    with directory_of(0) as root:
+        place = root / path.strip("/")
+        place.mkdir(exist_ok=True)
+        os.chown(place, 0, UNPRIVILEGED)
+        place.chmod(0o2775)
+        root.chmod(0o2775)
+        flags = ["load", served.url + "/s/", "--mount-root", root, "--mount-path", path, "--output", "json"]
+        for loaded in (2, 0):
+            done = command.run(*flags, wrap=as_user)
+            assert done.code == 0, done.err
+            assert done.json["files"]["loaded"] == loaded
+            assert f"it stays 0:{UNPRIVILEGED}, 2775" in done.err
+        owners = trees.owners(place)
+        assert owners.pop(".") == (0, UNPRIVILEGED, "2775")
+        assert set(owners.values()) == {(UNPRIVILEGED, UNPRIVILEGED, "0755")}
+        assert command.run("verify", place, wrap=as_user).code == 0
 
 
 @pytest.mark.parametrize("mode", ["0444", "0555", "0400"])
