@@ -343,7 +343,7 @@ def test_objects_of_a_folder(work: Repository, volume: Path) -> None:
     object_file(work.path / ".git", oid(SMALL)).unlink()
     done = run(f"git+file://{work.path}", volume.with_name("other"))
     assert done.code == 4
-    assert f"LFS object {oid(SMALL)[:12]} is not in" in done.error
+    assert f"tools/run (LFS object {oid(SMALL)[:12]}) cannot be found in" in done.error
 
 
 # The server of these tests is one that the real client takes for one

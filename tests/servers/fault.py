@@ -56,12 +56,13 @@ class FaultServer(LoopbackServer):
         tls: speaks TLS with this certificate.
         rate: bytes/s that each connection gets; None for no limit.
         authorization: the Authorization header that every request must carry, else 401; see `basic`.
+        host: its address.
         index: whether directories have an index; a file put at a path that ends in ``/`` is one made by hand.
     """
 
     def __init__(
         self, *, tls: CA | None = None, rate: float | None = None, authorization: str | None = None,
-        index: bool = True,
+        index: bool = True, host: str = LOOPBACK,
     ) -> None:  # fmt: skip
         self.rate, self.authorization, self.index = rate, authorization, index
         self._files: dict[str, File] = {}
@@ -70,8 +71,8 @@ class FaultServer(LoopbackServer):
         self._requests: list[Request] = []
         self._lock = threading.Lock()
         self._released = threading.Event()
-        super().__init__(tls)
-        self.url = f"{'https' if tls else 'http'}://{LOOPBACK}:{self.port}"  # without a slash at the end
+        super().__init__(tls, host)
+        self.url = f"{'https' if tls else 'http'}://{self.netloc}"  # without a slash at the end
 
     def put(
         self, path: str, body: Body, *, etag: str | None = "", headers: Mapping[str, str] | None = None,

@@ -29,6 +29,7 @@ from tests.repositories import environment, git
 from tests.servers.fault import FaultServer, _Answer, answer_file
 from tests.servers.orders import Body, Fault, File
 from tests.servers.orders import basic as basic_authorization
+from tests.servers.process import LOOPBACK
 from tests.servers.storage import SigningStorage
 from tests.servers.threaded import Connection, Request
 from tests.servers.tls import CA
@@ -217,7 +218,7 @@ class GitServer(_BodyServer):
 
     def __init__(
         self, root: Path, *, basic: tuple[str, str] | None = None, bearer: str = "", any_commit: bool = True,
-        tls: CA | None = None,
+        tls: CA | None = None, host: str = LOOPBACK,
     ) -> None:  # fmt: skip
         self.root, self.basic, self.bearer, self.any_commit = root, basic, bearer, any_commit
         self.forbid = self.reject_unadvertised = self.filters = False
@@ -229,8 +230,8 @@ class GitServer(_BodyServer):
         self.lfs_errors: dict[str, tuple[int, str]] = {}
         self.batches: list[dict[str, Any]] = []
         self._backend = f"{git('--exec-path')}/git-http-backend"
-        super().__init__(tls=tls, index=False)
-        self.storage = Storage(tls=tls)
+        super().__init__(tls=tls, index=False, host=host)
+        self.storage = Storage(tls=tls, host=host)
 
     def requests(self, path: str | None = None) -> list[Seen]:  # type: ignore[override]
         """The requests so far, in order; of one decoded path if given."""

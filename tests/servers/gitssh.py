@@ -48,6 +48,7 @@ class GitSsh(Server):
     Both ``NAME.git`` and ``/NAME.git`` are root/NAME.git. Its files are in a directory beside the root.
 
     Args:
+        host: its address.
         any_commit: version 0 gives commits that no ref has; version 2 always does.
         version2: whether it speaks version 2 of the protocol.
 
@@ -56,13 +57,14 @@ class GitSsh(Server):
         fingerprint: of the host's only key, an ed25519 one: ``SHA256:...``.
     """
 
-    host = LOOPBACK
-
-    def __init__(self, root: Path, *, any_commit: bool = True, version2: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, any_commit: bool = True, version2: bool = True, host: str = LOOPBACK
+    ) -> None:  # fmt: skip
         program = find("sshd", "openssh-server")
         if os.geteuid() == 0:  # compiled into Debian's sshd; its service makes it
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self.port, self.user = free_port(), getpass.getuser()
+        self.host, self.port, self.user = host, free_port(), getpass.getuser()
+        self._name = f"[{host}]" if ":" in host else host
         super().__init__("sshd", root.absolute().with_name(f"{root.name}-ssh-{self.port}"))
         self._host_key = _write_key(self.directory / "host_key")
         raw = base64.b64decode(self._host_key.split()[1])
@@ -78,7 +80,7 @@ class GitSsh(Server):
         self._authorized.touch()
         conf = self.directory / "sshd_config"
         accepted = "AcceptEnv GIT_PROTOCOL\n" if version2 else ""
-        conf.write_text(CONF.format(host=LOOPBACK, port=self.port, directory=self.directory) + accepted)
+        conf.write_text(CONF.format(host=host, port=self.port, directory=self.directory) + accepted)
         self.start([program, "-D", "-e", "-f", str(conf)], self._greets)
 
     @property
@@ -101,11 +103,11 @@ class GitSsh(Server):
 
     def url(self, path: str) -> str:
         """The URL of a path such as NAME.git."""
-        return f"ssh://{self.user}@{LOOPBACK}:{self.port}/{path.removeprefix('/')}"
+        return f"ssh://{self.user}@{self._name}:{self.port}/{path.removeprefix('/')}"
 
     def known_hosts(self) -> str:
         """The line of a known_hosts file."""
-        return f"[{LOOPBACK}]:{self.port} {self._host_key}\n"
+        return f"[{self.host}]:{self.port} {self._host_key}\n"
 
     def key(
         self, kind: Literal["rsa", "ecdsa", "ed25519"] = "ed25519", form: Literal["openssh", "pem"] = "openssh",
@@ -130,7 +132,7 @@ class GitSsh(Server):
 
     def _greets(self) -> bool:
         try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=5) as probe:
+            with socket.create_connection((self.host, self.port), timeout=5) as probe:
                 return probe.recv(8).startswith(b"SSH-2.0")
         except OSError:
             return False

@@ -70,9 +70,11 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self, tls: CA | None = None) -> None:
-        super().__init__((LOOPBACK, 0), socketserver.BaseRequestHandler)
+    def __init__(self, tls: CA | None = None, host: str = LOOPBACK) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, 0), socketserver.BaseRequestHandler)
         self.port: int = self.server_address[1]
+        self.netloc = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"  # as in a URL
         self.stopping = threading.Event()
         self.failures: list[BaseException] = []
         self._context: ssl.SSLContext | None = tls.server_context() if tls else None

@@ -109,8 +109,8 @@ def _read_line(line: bytes) -> _Line | None:
     text = line.lstrip(_BLANK)
     if not text or text.startswith(b"#") or len(line) >= _LONGEST:
         return None
-    if quoted := _QUOTED.match(text):
-        name, rest = _unquote(quoted[1]), text[quoted.end() :]
+    if quoted := read_quoted(text):
+        name, rest = quoted
     else:
         name = re.split(rb"[ \t\r\n]", text, maxsplit=1)[0]
         rest = text[len(name) :]
@@ -124,12 +124,15 @@ def _read_line(line: bytes) -> _Line | None:
     return None if pattern.startswith(b"!") else _Line(states, compile_pattern(pattern))
 
 
-def _unquote(text: bytes) -> bytes:
+def read_quoted(text: bytes) -> tuple[bytes, bytes] | None:
+    """What a text has in quotes at its start, with escapes as in C, and what follows; None if it has no such start."""
+
     def plain(escape: re.Match[bytes]) -> bytes:
         code = escape[1]
         return bytes([int(code, 8)]) if len(code) == 3 else _ESCAPED.get(code, code)
 
-    return _ESCAPE.sub(plain, text)
+    quoted = _QUOTED.match(text)
+    return (_ESCAPE.sub(plain, quoted[1]), text[quoted.end() :]) if quoted else None
 
 
 def _read_states(text: bytes) -> _States | None:

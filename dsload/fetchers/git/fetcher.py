@@ -1,20 +1,19 @@
 """GIT: a branch, tag or commit becomes one commit, its tree a listing; nothing but the working tree is loaded."""
 
-import io
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
 from typing import cast
-
-from dulwich.config import ConfigFile, parse_submodules
 
 from dsload.errors import DsloadError, NotFoundError, UsageError
 from dsload.fetchers.base import Context
 from dsload.fetchers.git.dotgit import dot_git
-from dsload.fetchers.git.lfs import make_reader
+from dsload.fetchers.git.folder import module_folder
+from dsload.fetchers.git.lfs import LfsObjects
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.remote import Remote, Unadvertised
+from dsload.fetchers.git.settings import Submodule, read_submodules
 from dsload.fetchers.git.spec import FULL, GitConfig, Wish
 from dsload.fetchers.git.store import PackStore, Store
 from dsload.fetchers.git.tree import (
@@ -57,7 +56,7 @@ class Git:
             return Listing(held.entries, commit)
         self._held = {entry.path: entry for entry in held.entries} if held and not wish.keep else {}
         store = get_commit(remote, commit, wish, slim=bool(self._held))
-        entries = list(self._checkout(remote, store, commit, ref, "", wish.submodules))
+        entries = list(self._checkout(_Repo(remote, remote.location, ""), store, commit, ref, wish.submodules))
         if wish.keep:
             assert isinstance(store, PackStore)
             entries += dot_git(store, commit, ref, remote.location)
@@ -66,27 +65,26 @@ class Git:
     def _remote(self, location: Location, secrets: Secrets, where: str) -> Remote:
         return Remote(location, secrets, self._context.client, where)
 
-    def _checkout(
-        self, remote: Remote, store: Store, commit: str, ref: str, prefix: str, levels: int
-    ) -> Iterator[Entry]:
+    def _checkout(self, repo: "_Repo", store: Store, commit: str, ref: str, levels: int) -> Iterator[Entry]:
         """The entries of a commit, and of its submodules, that the filter selects."""
+        remote, prefix = repo.remote, repo.prefix
         tree = read_tree(store, store.root(commit), prefix, self._filter)
         store = self._complete(remote, store, commit, tree, prefix)
-        reader = cache(lambda: make_reader(remote, _content(store, tree, LFS_CONFIG), ref))
-        yield from make_entries(tree, store, prefix, reader if self._wish.lfs else None, self._held)
+        objects = LfsObjects(remote, lambda: _content(store, tree, LFS_CONFIG), ref) if self._wish.lfs else None
+        yield from make_entries(tree, store, prefix, objects, self._held)
         wanted = [path for path, _ in tree.submodules if levels and self._filter.below(prefix + from_disk(path))]
-        known = _submodules(_content(store, tree, MODULES), remote.where) if wanted else {}
+        known = read_submodules(_content(store, tree, MODULES), remote.where) if wanted else {}
         for path, id in tree.submodules:
             below = prefix + from_disk(path)
-            url, update = known.get(path, ("", ""))
-            if path not in wanted or update == "none":
+            module = known.get(path, Submodule("", "", ""))
+            if path not in wanted or module.update == "none":
                 yield Entry(below, 0, id, Blobs(store), directory=True)
                 continue
-            if not url:
+            if not module.url:
                 why = f"{below} is a submodule, but .gitmodules does not say where it comes from"
                 fix = f"fix the commit, or leave it out by -o exclude={below}/"
                 raise NotFoundError("listing", remote.where, why, fix)
-            yield from self._submodule(remote, url, below, id, levels)
+            yield from self._submodule(repo, module, below, id, levels)
 
     def _complete(self, remote: Remote, store: Store, commit: str, tree: Tree, prefix: str) -> Store:
         """A store with the content that the target does not hold, if it was left out so far."""
@@ -101,12 +99,25 @@ class Git:
             return remote.fetch([commit], 1)
         return store
 
-    def _submodule(self, remote: Remote, url: str, path: str, commit: str, levels: int) -> Iterator[Entry]:
+    def _submodule(self, repo: "_Repo", module: Submodule, path: str, commit: str, levels: int) -> Iterator[Entry]:
         where = f"the submodule {path} of {self._where}"
-        location = _locate(remote.location, url, where)
-        inner = self._remote(location, self._secrets_for(location), where)
+        base = _locate(repo.base, module.url, where)
+        inner = self._fetched(repo.remote, module, commit, where)
+        inner = inner or self._remote(base, self._secrets_for(base), where)
         store = get_commit(inner, commit, Wish(commit=commit), slim=bool(self._held))
-        yield from self._checkout(inner, store, commit, "", f"{path}/", levels - 1)
+        yield from self._checkout(_Repo(inner, base, f"{path}/"), store, commit, "", levels - 1)
+
+    def _fetched(self, parent: Remote, module: Submodule, commit: str, where: str) -> Remote | None:
+        """A submodule as a clone on this machine keeps it, if that has the commit."""
+        folder = module_folder(parent.location.path, module.name) if parent.location.scheme == "file" else ""
+        if not folder:
+            return None
+        found = self._remote(Location("file", "", 0, folder), Secrets(), where)
+        try:
+            store = found.open()
+            return found if store and store.root(commit) else None
+        except (KeyError, DsloadError):
+            return None
 
     def _secrets_for(self, location: Location) -> Secrets:
         """The secrets, if they are for this server."""
@@ -114,6 +125,21 @@ class Git:
         if location.same_site(self._location) or location == self._location:
             return secrets
         return Secrets(ca_crt=secrets.ca_crt, known_hosts=secrets.known_hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repo:
+    """A repository whose commit is listed.
+
+    Args:
+        remote: where it is read.
+        base: what relative URLs of its submodules start from.
+        prefix: of its paths.
+    """
+
+    remote: Remote
+    base: Location
+    prefix: str
 
 
 def resolve(remote: Remote, wish: Wish, before: str) -> tuple[str, str]:
@@ -212,26 +238,12 @@ def _content(store: Store, tree: Tree, path: bytes) -> bytes:
     return store.read(id) if id else b""
 
 
-def _submodules(content: bytes, where: str) -> Mapping[bytes, tuple[str, str]]:
-    """The URL of each submodule by its path, and how it is to be updated (gitmodules(5))."""
-    try:
-        config = ConfigFile.from_file(io.BytesIO(content))
-    except ValueError as error:
-        raise UsageError("reading", f".gitmodules of {where}", str(error), "leave submodules out") from error
-    found = {}
-    for path, url, name in parse_submodules(config):
-        try:
-            update = config.get((b"submodule", name), b"update").decode("utf-8", "replace")
-        except KeyError:
-            update = ""
-        found[path.rstrip(b"/")] = (url.decode("utf-8", "surrogateescape"), update)
-    return found
-
-
 def _locate(parent: Location, url: str, where: str) -> Location:
     """Where a submodule is. A folder on this machine is allowed only if the repository is one itself."""
     if url.startswith(("./", "../")) or url in (".", ".."):
         return parent.relative(url)
+    if url.startswith("/") and parent.scheme == "file":
+        return Location("file", "", 0, url)
     try:
         location = parse_location(url)
     except DsloadError as error:

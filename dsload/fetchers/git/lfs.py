@@ -3,25 +3,24 @@
 https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, docs/api/batch.md, docs/api/server-discovery.md
 """
 
-import io
 import json
-import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
-from dulwich.config import ConfigFile
-
-from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError
+from dsload.fetchers.git.folder import FolderObjects
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.remote import Remote
-from dsload.listing import BytesReader, Entry, HttpReader, Reader, Request, Response
+from dsload.fetchers.git.settings import read_lfs_url
+from dsload.listing import Entry, HttpReader, Reader, Request, Response
 from dsload.secrets import PORTS, Secrets, hide, logger, sensitive
 from dsload.transfer.retry import status_text
 
@@ -51,42 +50,44 @@ class Action:
     until: float = float("inf")
 
 
-def make_reader(remote: Remote, config: bytes, ref: str) -> Reader:
-    """What reads the LFS objects of a repository.
+class LfsObjects:
+    """Who has the LFS objects of a repository.
 
     Args:
         remote: the repository.
-        config: content of its `.lfsconfig`, which may name another server (git-lfs-config(5)).
+        config: returns the content of its `.lfsconfig`, which may name another server; called if that matters.
         ref: full name of the branch, "" if there is none; some servers want to know it.
     """
-    endpoint = _endpoint(remote.location, config)
-    if endpoint.scheme == "file":
-        if remote.location.scheme != "file":
+
+    def __init__(self, remote: Remote, config: Callable[[], bytes], ref: str) -> None:
+        self._remote, self._config, self._ref = remote, config, ref
+        self._folder = FolderObjects(remote.location.path, remote.where) if remote.location.scheme == "file" else None
+        self._server: Reader | None = None
+
+    def reader(self, oid: str, size: int) -> Reader:
+        """What reads an object: the folder that has it, else the server."""
+        if self._folder and self._folder.has(oid, size):
+            return self._folder
+        self._server = self._server or self._open()
+        return self._server
+
+    def _open(self) -> Reader:
+        remote = self._remote
+        endpoint = read_lfs_url(self._config(), remote.where) or remote.location
+        if endpoint.scheme != "file":
+            return LfsFiles(_Server(remote, endpoint), self._ref, remote.where)
+        if not self._folder:
             why = "lfs.url in .lfsconfig is a folder on this machine"
             raise NotFoundError("listing", remote.where, why, "fix it, or keep the pointers with -o lfs=false")
-        return LocalObjects(endpoint.path, remote.where)
-    return LfsFiles(_Server(remote, endpoint), ref, remote.where)
-
-
-def _endpoint(location: Location, config: bytes) -> Location:
-    try:
-        read = ConfigFile.from_file(io.BytesIO(config))
-    except ValueError as error:
-        raise UsageError("reading", ".lfsconfig", str(error), "-o lfs=false leaves LFS alone") from error
-    for section, name in (((b"lfs",), b"url"), ((b"remote", b"origin"), b"lfsurl")):
-        try:
-            return parse_location(read.get(section, name).decode("utf-8", "replace"))
-        except KeyError:
-            continue
-    return location
+        return self._folder if endpoint == remote.location else FolderObjects(endpoint.path, remote.where)
 
 
 def _derived(at: Location) -> str:
     """The URL of the API that goes with a repository (docs/api/server-discovery.md)."""
-    path = at.path.strip("/")
-    port = f":{at.port}" if at.scheme in ("http", "https") and at.port != PORTS[at.scheme] else ""
-    scheme = at.scheme if at.scheme in ("http", "https") else "https"
-    return f"{scheme}://{at.host}{port}/{path.removesuffix('.git')}.git/info/lfs"
+    path = f"/{at.path.strip('/').removesuffix('.git')}.git/info/lfs"
+    if at.scheme in ("http", "https"):
+        return replace(at, path=path).url
+    return replace(at, scheme="https", port=PORTS["https"], path=quote(path)).url
 
 
 class _Server:
@@ -126,7 +127,7 @@ class _Server:
                 self._granted = _read_action(said)
             else:
                 why = errors.decode("utf-8", "replace").strip() or f"exit status {status}"
-                log.info("%s has no git-lfs-authenticate (%s); asking %s", self._endpoint.host, why, self._url)
+                log.info("%s has no git-lfs-authenticate (%s); asking %s", self._endpoint.authority, why, self._url)
         return self._granted
 
     def refusal(self, answer: Response) -> DsloadError:
@@ -267,27 +268,6 @@ class LfsFiles(HttpReader):
             why = f"the LFS storage refuses a request that the server had just authorized ({status})"
             return RefusedError("downloading", where, why, "check the clock, and any proxy in between")
         return None
-
-
-class LocalObjects(BytesReader):
-    """Reads LFS objects from the store of a repository that is a folder."""
-
-    def __init__(self, repository: str, where: str) -> None:
-        inner = os.path.join(repository, ".git")
-        self._folder = os.path.join(inner if os.path.isdir(inner) else repository, "lfs", "objects")
-        self._where = where
-
-    def read(self, entry: Entry, start: int, end: int) -> bytes:
-        """Bytes of an object."""
-        oid = entry.key
-        try:
-            with open(os.path.join(self._folder, oid[:2], oid[2:4], oid), "rb") as file:
-                file.seek(start)
-                return file.read(end - start)
-        except OSError as error:
-            why = f"LFS object {oid[:12]} is not in {self._folder} ({error.strerror})"
-            fix = "fetch it there with `git lfs fetch`, or exclude the file"
-            raise NotFoundError("downloading", f"{entry.path} from {self._where}", why, fix) from error
 
 
 def _read_action(said: Mapping[str, Any]) -> Action:

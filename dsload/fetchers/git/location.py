@@ -41,13 +41,17 @@ class Location:
         """As a remote's URL stands in a repository's configuration: of ssh the user is part of it."""
         return self._written(f"{quote(self.user)}@" if self.user and self.scheme == "ssh" else "")
 
-    def _written(self, user: str) -> str:
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL: an IPv6 address in brackets, no port if it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def _written(self, user: str) -> str:
         if self.scheme == "ssh" and not self.path.startswith("/") and self.port == PORTS["ssh"]:
-            return f"{user}{host}:{self.path}"
-        port = f":{self.port}" if self.port != PORTS[self.scheme] else ""
+            return f"{user}{self.authority}:{self.path}"
         path = self.path if self.scheme in _WEB else quote(self.path)
-        return f"{self.scheme}://{user}{host}{port}{'' if path.startswith('/') else '/'}{path}"
+        return f"{self.scheme}://{user}{self.authority}{'' if path.startswith('/') else '/'}{path}"
 
     def same_site(self, other: "Location") -> bool:
         """Whether the other's credentials may be used here too: the same host, and a service that is no less safe."""
@@ -76,9 +80,12 @@ def parse_location(uri: str) -> Location:
             raise _unreadable(uri, "it is not the URL of a repository")
         path = match["path"].removeprefix("/~/") if match["path"].startswith("/~/") else match["path"]
         return Location("ssh", match["host"].strip("[]"), 22, path, match["user"] or "")
-    parts = urlsplit(uri)
-    scheme = parts.scheme.lower().removeprefix("git+")
-    host, port = parts.hostname or "", parts.port or PORTS.get(scheme, 0)
+    try:
+        parts = urlsplit(uri)
+        scheme = parts.scheme.lower().removeprefix("git+")
+        host, port = parts.hostname or "", parts.port or PORTS.get(scheme, 0)
+    except ValueError as error:
+        raise _unreadable(uri, "its host or port cannot be read") from error
     if scheme not in PORTS:
         raise _unreadable(uri, f"dsload does not speak git over {scheme}://")
     if (scheme != "file") != bool(host) or host.startswith("-") or (parts.username or "").startswith("-"):

@@ -5,17 +5,19 @@ Smart HTTP goes over the engine's transport (gitprotocol-http(5)), git:// over a
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dulwich.client import GitClient, LocalGitClient
-from dulwich.errors import GitProtocolError, HangupException, NotGitRepository
+from dulwich.client import GitClient
+from dulwich.errors import GitProtocolError, HangupException
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.fetchers.git.folder import FolderClient, open_folder
 from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.store import LocalStore, PackStore, Store
@@ -85,7 +87,7 @@ class Remote:
         """
         into = store or PackStore(self.where)
         wants, have = [ObjectID(id.encode()) for id in ids], _Nothing()
-        path = self.location.path.encode() if self.location.scheme == "file" else b""
+        path = os.fsencode(self.location.path) if self.location.scheme == "file" else b""
         log.debug("fetching %s of %s", ids[0] if len(ids) == 1 else f"{len(ids)} objects", self.where)
 
         def fetch(client: GitClient) -> None:
@@ -128,14 +130,14 @@ class Remote:
             return self._call(call)
 
     def _attempt(self, call: Callable[[GitClient], Any]) -> Any:
-        client = LocalGitClient() if self.location.scheme == "file" else PipeClient(self._service)
+        client = FolderClient() if self.location.scheme == "file" else PipeClient(self._service)
         with self._told(), contextlib.closing(client):
             return call(client)
 
     def _service(self, service: str) -> Pipe:
         at = self.location
         if at.scheme == "git":
-            return open_tcp(at.host, at.port, service, at.path, self._timeout)
+            return open_tcp(at, service, self._timeout)
         quoted = "'" + at.path.replace("'", "'\\''") + "'"  # as git does: some servers take no other form
         return self._ssh(f"{service} {quoted}", {"GIT_PROTOCOL": "version=2"})
 
@@ -153,11 +155,7 @@ class Remote:
         self.login = Login(self.location, self.secrets, self.client)
 
     def _repository(self) -> Repo:
-        try:
-            return Repo(self.location.path)
-        except NotGitRepository as error:
-            why = "no repository exists there"
-            raise NotFoundError("opening", self.where, why, "check the path") from error
+        return open_folder(self.location.path, self.where)
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

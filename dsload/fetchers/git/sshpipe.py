@@ -36,7 +36,7 @@ def open_ssh(
         options["password"] = location.password
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.MissingHostKeyPolicy())  # the transport has looked at the key
-    where = f"{location.host}:{location.port}"
+    where = location.authority
     try:
         with no_credentials(where):
             client.connect(location.host, location.port, **options)

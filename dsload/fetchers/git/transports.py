@@ -15,6 +15,7 @@ from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol as Lines
 
 from dsload.errors import NotFoundError
+from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
 from dsload.listing import Request, Response
 from dsload.secrets import logger
@@ -171,7 +172,7 @@ class _Page:
         """Release the body."""
 
 
-def open_tcp(host: str, port: int, service: str, path: str, timeout: float) -> Pipe:
+def open_tcp(location: Location, service: str, timeout: float) -> Pipe:
     """Ask a git daemon (git-daemon(1)) for a service.
 
     Args:
@@ -181,11 +182,11 @@ def open_tcp(host: str, port: int, service: str, path: str, timeout: float) -> P
         NoDaemon: nobody listens there.
     """
     try:
-        connection = socket.create_connection((host, port), timeout)
+        connection = socket.create_connection((location.host, location.port), timeout)
     except OSError as error:
         raise NoDaemon(error.strerror or str(error)) from error
     pipe = _Tcp(connection)
-    line = f"{service} {path}\0host={host}:{port}\0\0version=2\0".encode()
+    line = f"{service} {location.path}\0host={location.authority}\0\0version=2\0".encode("utf-8", "surrogateescape")
     pipe.write(b"%04x" % (len(line) + 4) + line)
     return pipe
 

@@ -5,6 +5,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from dulwich.index import validate_path_element_default, validate_path_element_hfs, validate_path_element_ntfs
 
@@ -159,16 +160,21 @@ def _reads_otherwise(entry: Entry, managed: bool) -> bool:
     return _is_lfs(entry) != managed and (_is_lfs(entry) or entry.size < _PADDED)
 
 
-def make_entries(
-    tree: Tree, store: Store, prefix: str, lfs: Callable[[], Reader] | None, held: Mapping[str, Entry]
-) -> list[Entry]:
+class Objects(Protocol):
+    """Who has the LFS objects of a repository."""
+
+    def reader(self, oid: str, size: int) -> Reader:
+        """What reads an object."""
+
+
+def make_entries(tree: Tree, store: Store, prefix: str, lfs: Objects | None, held: Mapping[str, Entry]) -> list[Entry]:
     """Entries for the files and symlinks of a tree.
 
     Args:
         tree: as read_tree() read it.
         store: has its objects, except those that are held.
         prefix: put before each path, with `/` at its end.
-        lfs: returns what reads LFS objects; called if there are any; None keeps the pointers as they are.
+        lfs: who has the LFS objects; None keeps the pointers as they are.
         held: entries that the target holds, by path.
     """
     blobs, algorithm = Blobs(store), _KINDS[store.format]
@@ -206,7 +212,7 @@ def _pointer_of(store: Store, id: str, name: bytes, managed: Callable[[bytes], b
     return None
 
 
-def _object_entry(path: str, pointer: Pointer, executable: bool, lfs: Callable[[], Reader], where: str) -> Entry:
+def _object_entry(path: str, pointer: Pointer, executable: bool, lfs: Objects, where: str) -> Entry:
     if pointer.extensions:
         names = ", ".join(pointer.extensions)
         why = f"Git LFS stores {path} as its extension {names} has made it, and dsload does not run extensions"
@@ -215,7 +221,8 @@ def _object_entry(path: str, pointer: Pointer, executable: bool, lfs: Callable[[
     if not pointer.size:
         return Entry(path, 0, _NOTHING, _Empty(), checksum=Checksum("sha256", _NOTHING), executable=executable)
     checksum = Checksum("sha256", pointer.oid)
-    return Entry(path, pointer.size, pointer.oid, lfs(), pointer.oid, checksum, executable)
+    reader = lfs.reader(pointer.oid, pointer.size)
+    return Entry(path, pointer.size, pointer.oid, reader, pointer.oid, checksum, executable)
 
 
 class _Empty(BytesReader):
