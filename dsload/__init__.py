@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         TerminatedLoad as TerminatedLoad,
     )
     from dsload.errors import (
+        UnknownHostError as UnknownHostError,
+    )
+    from dsload.errors import (
         UnreachableError as UnreachableError,
     )
     from dsload.errors import (
@@ -127,6 +130,12 @@ if TYPE_CHECKING:
         LeftOut as LeftOut,
     )
     from dsload.report import (
+        Noted as Noted,
+    )
+    from dsload.report import (
+        Notes as Notes,
+    )
+    from dsload.report import (
         Progress as Progress,
     )
     from dsload.report import (
@@ -148,8 +157,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "errors": (
         "BadAnswerError", "BusyError", "ChangedError", "DsloadError", "IntegrityError", "InterruptedLoad",
-        "NoSpaceError", "NotFoundError", "OwnershipError", "RefusedError", "TerminatedLoad", "UnreachableError",
-        "UnsafePathError", "UsageError", "VolumeError",
+        "NoSpaceError", "NotFoundError", "OwnershipError", "RefusedError", "TerminatedLoad", "UnknownHostError",
+        "UnreachableError", "UnsafePathError", "UsageError", "VolumeError",
     ),
     "listing": (
         "BytesReader", "Checksum", "Entry", "Filter", "HttpReader", "Listing", "Request", "Response", "SigV4",
@@ -159,7 +168,7 @@ _HOMES = {
     "loading.settings": ("Settings", "Shard", "Target"),
     "loading.verify": ("Verdict", "Verification", "verify"),
     "registry": ("Reading", "Spec"),
-    "report": ("Bytes", "Fault", "Files", "LeftOut", "Progress", "Report", "Snapshot"),
+    "report": ("Bytes", "Fault", "Files", "LeftOut", "Noted", "Notes", "Progress", "Report", "Snapshot"),
     "secrets": ("Secrets", "read_secrets"),
     "source": ("Source",),
     "target.ownership": ("Ownership",),

@@ -4,15 +4,16 @@ DsloadError            1  unexpected (a bug)
 ├── UsageError         2  arguments, URI, options, manifest
 ├── RefusedError       3  the source refused the credentials or the request
 ├── NotFoundError      4  no such source, revision or path, or nothing matched
+├── UnknownHostError   4  no DNS server knows the host of the source
 ├── IntegrityError     5  content still wrong after a refetch
 ├── UnsafePathError    5  a name that would leave the target or collide in it
-├── ChangedError       5  the source kept changing while it was read
 ├── NoSpaceError       6  space or inodes of the target
 ├── VolumeError        7  the target cannot be written
 ├── OwnershipError     7  uid, gid or mode cannot be applied
 ├── BusyError          8  another load holds the target           (a retry helps)
 ├── UnreachableError   9  past the retry budget                   (a retry helps)
 ├── BadAnswerError     9  answers that cannot be right            (a retry helps)
+├── ChangedError       9  the source kept changing                (a retry helps)
 ├── InterruptedLoad  130  SIGINT                                  (a retry helps)
 └── TerminatedLoad   143  SIGTERM                                 (a retry helps)
 """
@@ -51,13 +52,19 @@ class UsageError(DsloadError):
 
 
 class RefusedError(DsloadError):
-    """The source refused the credentials (401, 403) or the request."""
+    """The source refused the credentials (401, 403) or the request, or cannot be trusted."""
 
     exit_code = 3
 
 
 class NotFoundError(DsloadError):
     """There is no such source, revision or path, or nothing in it matched."""
+
+    exit_code = 4
+
+
+class UnknownHostError(DsloadError):
+    """No DNS server knows the host of the source."""
 
     exit_code = 4
 
@@ -70,12 +77,6 @@ class IntegrityError(DsloadError):
 
 class UnsafePathError(DsloadError):
     """A name in the listing would leave the target, or collides with another."""
-
-    exit_code = 5
-
-
-class ChangedError(DsloadError):
-    """The source changed while it was read, more often than dsload starts over."""
 
     exit_code = 5
 
@@ -119,6 +120,13 @@ class BadAnswerError(DsloadError):
     retry = True
 
 
+class ChangedError(DsloadError):
+    """The source changed while it was read, more often than dsload lists it again."""
+
+    exit_code = 9
+    retry = True
+
+
 class InterruptedLoad(DsloadError):
     """SIGINT: what is done is kept, the next run resumes."""
 
@@ -152,13 +160,13 @@ _MEANINGS = {
     0: "every file is in place and verified",
     1: "unexpected error (a bug)",
     2: "usage: arguments, URI, options, manifest",
-    3: "the source refused the credentials or the request",
+    3: "the source refused the credentials or the request, or cannot be trusted",
     4: "no such source, revision or path, or nothing matched",
     5: "integrity: wrong content after a refetch, or an unsafe name",
     6: "not enough space or inodes on the target",
     7: "target not writable, or ownership cannot be applied",
     8: "another load holds the target",
-    9: "the source stayed unreachable or too slow",
+    9: "the source stayed unreachable or too slow, or gave bad answers",
     130: "interrupted (SIGINT)",
     143: "terminated (SIGTERM)",
 }

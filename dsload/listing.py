@@ -13,6 +13,9 @@ from dsload.errors import DsloadError
 
 ALGORITHMS = ("sha256", "sha1", "md5", "crc32", "crc32c", "crc64nvme", "gitblob", "gitblob256")
 
+_COMPRESSED = (
+    ".gz", ".tgz", ".taz", ".gzip", ".z", ".zst", ".tzst", ".br", ".bz2", ".xz", ".txz", ".lz4", ".svgz",
+)  # fmt: skip
 _CHECKSUM = re.compile(r"(?P<algorithm>[a-z0-9]+)(?:/(?P<part>\d*))?:(?P<value>[0-9a-f]+)(?:-(?P<count>\d+))?")
 
 
@@ -73,6 +76,7 @@ class Request:
         then: turns a good answer into the next request, if the place of what is wanted has to be asked for first.
         refused: called when the place answers 401, 403, 404 or 410, as it does once a signature has expired; the
             reader is then asked for another.
+        stored: whether an encoding that the answer names belongs to the file; if not, it is undone.
     """
 
     url: str
@@ -83,6 +87,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     then: "Callable[[Response], Request] | None" = None
     refused: Callable[[], None] | None = None
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,8 @@ class Response:
     Args:
         url: the one that answered, after redirects.
         status, body: of the answer.
-        headers: names in lower case.
+        headers: names in lower case; the values of one that is repeated are joined by commas (RFC 9110, 5.3). If the
+            body comes decoded, Content-Encoding says so, and what is stated of its encoded form is left out.
         redirected: whether a redirect led to another host on the way.
     """
 
@@ -126,6 +132,10 @@ class HttpReader:
         Called for each request, so that signatures and tokens never go stale.
         """
         raise NotImplementedError
+
+    def keeps_encoding(self, entry: "Entry") -> bool:
+        """Whether an encoding that an answer names belongs to the file, as gzip does to a `.tar.gz`."""
+        return entry.path.lower().endswith(_COMPRESSED)
 
     def head(self, entry: "Entry", part: int = 0) -> Request | None:
         """The HEAD whose answer states an entry's checksum, sent before its parts are fetched; None to send none.

@@ -12,6 +12,7 @@ log = logger(__name__)
 
 LARGE = 1 << 30  # bytes; a file this large gets a line of its own
 SHOWN_EVERY = 0.1  # seconds
+NAMED = 3  # files that a note names
 _RETRY_LINE_EVERY = 5.0  # seconds
 
 
@@ -51,7 +52,8 @@ class Progress:
         self._lock = threading.Lock()
         self.files = self.bytes = 0
         self.files_total = self.bytes_total = 0
-        self.moved = self.resumed = self.retries = self.unverified = 0
+        self.moved = self.resumed = self.retries = 0
+        self.notes = Notes()
         self.large: list[tuple[str, int]] = []
         self.phase = "listing"
         self._retry_line = 0.0
@@ -104,9 +106,15 @@ class Progress:
         """A file is in place."""
         with self._lock:
             self.files += 1
-            self.unverified += not verified
+            if not verified:
+                self.notes += Notes(unverified=Noted(1, (path,)))
             if size >= LARGE:
                 self.large.append((path, size))
+
+    def found_pointer(self, path: str) -> None:
+        """A file that looks like an LFS pointer is loaded as it is."""
+        with self._lock:
+            self.notes += Notes(pointers=Noted(1, (path,)))
 
     def retried(self, reason: str) -> None:
         """Something is tried again, for this reason."""
@@ -158,6 +166,44 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Files that a load met and that its user may want to know of.
+
+    Args:
+        files: how many.
+        first: the paths of the first few.
+    """
+
+    files: int = 0
+    first: tuple[str, ...] = ()
+
+    def __add__(self, other: "Noted") -> "Noted":
+        return Noted(self.files + other.files, (self.first + other.first)[:NAMED])
+
+    def __str__(self) -> str:
+        more = f", … ({self.files - len(self.first):,} more)" if self.files > len(self.first) else ""
+        return ", ".join(self.first) + more
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a load left as it was, or found in its way.
+
+    Args:
+        unverified: files that could be checked by their size alone.
+        pointers: files that look like LFS pointers, and are one at the source.
+        replaced: files that dsload had not put there, or that somebody has changed since, and that this load replaced.
+    """
+
+    unverified: Noted = Noted()
+    pointers: Noted = Noted()
+    replaced: Noted = Noted()
+
+    def __add__(self, other: "Notes") -> "Notes":
+        return Notes(self.unverified + other.unverified, self.pointers + other.pointers, self.replaced + other.replaced)
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """What option weights left out: files, and their bytes."""
 
@@ -193,7 +239,7 @@ class Report:
         files, bytes: how many.
         seconds: from start to end.
         retries: how often something was tried again.
-        unverified: files that could be checked by their size alone.
+        notes: what it left as it was, or found in its way.
         left_out: what option weights left out.
         error: why the load failed; None if it is complete.
         dry_run: whether all this is what a load would do.
@@ -209,15 +255,20 @@ class Report:
     bytes: Bytes = Bytes()
     seconds: float = 0.0
     retries: int = 0
-    unverified: int = 0
+    notes: Notes = Notes()
     left_out: LeftOut = LeftOut()
     error: Fault | None = None
     dry_run: bool = False
     built: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def unverified(self) -> int:
+        """How many files could be checked by their size alone."""
+        return self.notes.unverified.files
+
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "unverified": self.unverified}
 
     def brief(self) -> "Report":
         """The report without the texts that lie beside what was built."""
@@ -242,9 +293,14 @@ class Report:
         if self.left_out.files:
             what = f"{count(self.left_out.files, 'file was', 'files were')} left out ({human(self.left_out.bytes)})"
             lines.append(f"note     {what}: the same weights in other formats")
-        if self.unverified:
-            what = f"{count(self.unverified, 'file was', 'files were')} checked by size alone"
-            lines.append(f"note     {what}: the source states no checksum")
+        notes = (
+            (self.notes.unverified, "checked by size alone, as the source states no checksum"),
+            (self.notes.pointers, "loaded as the LFS pointers that the source holds"),
+            (self.notes.replaced, f"{would}replaced, though dsload had not put them there"),
+        )
+        for noted, what in notes:
+            if noted.files:
+                lines.append(f"note     {count(noted.files, 'file was', 'files were')} {what}: {noted}")
         return lines
 
 

@@ -263,3 +263,16 @@ def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of a URL: whom a secret is for. Raises ValueError if the URL is malformed."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or PORTS.get(parts.scheme, 0)
+
+
+def is_for(url: str, home: str) -> bool:
+    """Whether a secret for a URL's host may go to another URL: one of the same origin, or of the same host by https on
+    its usual port instead of http on its own. Raises ValueError if a URL is malformed.
+
+    Args:
+        url: where it may go.
+        home: whom it is for.
+    """
+    theirs, ours = origin(url), origin(home)
+    upgraded = ours[0] == "http" and ours[2] == PORTS["http"] and theirs == ("https", ours[1], PORTS["https"])
+    return theirs == ours or upgraded

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dsload.cli.progress import shown
-from dsload.report import LARGE, Bytes, Files, Progress, Report, count, duration, human
+from dsload.report import LARGE, Bytes, Files, Noted, Notes, Progress, Report, count, duration, human
 from tests import command
 from tests.servers.fault import ALWAYS, FaultServer
 from tests.servers.orders import Virtual, stall
@@ -76,14 +76,21 @@ def test_a_line_every_ten_seconds(tmp_path: Path) -> None:
 
 def test_a_report_of_a_load_and_of_a_dry_run() -> None:
     files, size = Files(5, loaded=2, kept=3, deleted=1), Bytes(5 * MIB, moved=2 * MIB, resumed=MIB)
-    report = Report("HTTP", "http://host/", "/data", "abc123", "", files, size, 2.0, retries=3, unverified=1)
+    report = Report(
+        "HTTP", "http://host/", "/data", "abc123", "", files, size, 2.0, 3, Notes(unverified=Noted(1, ("a",)))
+    )
     assert report.lines() == [
         "source   http://host/ at abc123",
         "target   /data",
         "files    5: 2 loaded, 3 unchanged, 1 deleted",
         "bytes    5 MiB: 2 MiB moved, 1 MiB resumed",
         "time     2.0 s (1 MiB/s), 3 retries",
-        "note     1 file was checked by size alone: the source states no checksum",
+        "note     1 file was checked by size alone, as the source states no checksum: a",
+    ]
+    found = Noted(5, ("a", "b", "c"))
+    assert replace(report, notes=Notes(pointers=found, replaced=found)).lines()[5:] == [
+        "note     5 files were loaded as the LFS pointers that the source holds: a, b, c, … (2 more)",
+        "note     5 files were replaced, though dsload had not put them there: a, b, c, … (2 more)",
     ]
     assert replace(report, dry_run=True).lines()[2] == "files    5: 2 would be loaded, 3 unchanged, 1 would be deleted"
 

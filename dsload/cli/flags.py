@@ -58,13 +58,22 @@ class SourceFlags:
         return Source.parse(self.source[-1], self.source[0] if len(self.source) == 2 else None, self.given_options())
 
     def network(self, secrets: Secrets) -> "Network":
-        """The settings of connections. Raises UsageError if the CA bundle does not exist."""
-        from dsload.transfer.network import Network
+        """The settings of connections. Raises UsageError if a CA bundle holds no certificate."""
+        from dsload.transfer.network import Network, joined
 
-        bundle = self.ca_bundle or secrets.ca_crt or None
-        if bundle and not os.path.isfile(bundle):
-            raise UsageError("reading", f"--ca-bundle {bundle}", "this file does not exist")
+        bundles = {"--ca-bundle": self.ca_bundle, "the secret": secrets.ca_crt}
+        for what, path in bundles.items():
+            if path and not os.path.isfile(path):
+                raise UsageError("reading", f"{what} {path}", "this file does not exist")
+            if path and "CERTIFICATE-----" not in _text_of(path):
+                raise UsageError("reading", f"{what} {path}", "it holds no certificate", "it has to be in PEM form")
+        bundle = joined(*filter(None, bundles.values()))
         return Network(self.workers, self.max_rate, self.retry_budget, self.stall_timeout, bundle)
+
+
+def _text_of(path: str) -> str:
+    with open(path, encoding="latin-1") as file:
+        return file.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +252,7 @@ source_options = together(
            help="Give up after this long without progress."),
     option("--stall-timeout", type=click.FloatRange(min=1), default=30, metavar="SECONDS", show_default=True,
            help="Drop a connection that has sent nothing for this long, and try again."),
-    option("--ca-bundle", metavar="FILE", help="PEM file of authorities to trust instead of the system's."),
+    option("--ca-bundle", metavar="FILE", help="PEM file of authorities to trust in addition to the system's."),
 )  # fmt: skip
 
 target_options = together(

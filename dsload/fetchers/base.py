@@ -38,11 +38,14 @@ class Context:
         client: the HTTP client that the engine uses too.
         held: looks up what the target holds, for sources where a listing costs more than asking for the revision; None
             if no load of this source ended there.
+        doubtful: whether the bytes did not have what an earlier listing of this load stated, so that what a server only
+            hints at, such as a size in the answer to HEAD, is not to be believed now.
     """
 
     secrets: Secrets
     client: Client
     held: Callable[[], Held | None] = lambda: None
+    doubtful: bool = False
 
 
 class Fetcher(Protocol):

@@ -26,6 +26,7 @@ from typing import Protocol
 from dsload.errors import ChangedError, UnsafePathError
 from dsload.listing import BytesReader, Checksum, Entry
 from dsload.names import alike, check_names, folders, parents, peculiar
+from dsload.report import Noted
 from dsload.target.inventory import Row
 
 _REMOVE = "remove it from the target"
@@ -75,6 +76,7 @@ class Plan:
         replaced_bytes: the space that those take on the volume.
         alike: groups of selected paths, and of paths to delete, that some volumes take for one.
         peculiar: paths, of selected files or of their folders, whose last name some volumes do not take.
+        foreign: those of them that dsload had not put there, or that somebody has changed since.
     """
 
     load: list[Entry] = field(default_factory=list)
@@ -90,6 +92,7 @@ class Plan:
     replaced_bytes: int = 0
     alike: list[list[str]] = field(default_factory=list)
     peculiar: list[str] = field(default_factory=list)
+    foreign: Noted = field(default_factory=Noted)
 
     @property
     def nothing(self) -> bool:
@@ -193,6 +196,8 @@ def _decide(plan: Plan, entry: Entry, row: Row | None, target: Ground) -> None:
         if found is not None:
             plan.replaced += 1
             plan.replaced_bytes += found.st_blocks * 512
+            if row is None or not _intact(row, found, target):
+                plan.foreign += Noted(1, (entry.path,))
         return
     if (entry.version, entry.executable) != (row.version, row.executable):
         plan.refresh.append(replace(row, version=entry.version, executable=entry.executable))

@@ -132,8 +132,9 @@ class Opened:
     def carry_out(self, plan: Plan, client: Client, watch: Callable[[], None] | None = None) -> None:
         """Bring what a plan says, and then delete what it says; all of it is safe on the volume afterwards."""
         run = self.run
+        supply = run.supply
         transfer = Transfer(
-            client, self.volume, self.inventory, run.progress, run.settings.verify, str(run.supply.asked)
+            client, self.volume, self.inventory, run.progress, run.settings.verify, str(supply.asked), supply.pinned
         )
         bring(plan, self.volume, self.inventory, transfer, watch or self.watch)
 

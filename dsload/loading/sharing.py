@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dsload.errors import ChangedError
+from dsload.errors import IntegrityError
 from dsload.listing import BytesReader, Checksum, Entry, Listing
 from dsload.loading.plan import Plan
 from dsload.loading.settings import Shard
@@ -146,7 +146,7 @@ def readable(entries: Iterable[Entry], plan: SharedPlan, listing: Listing, where
         where: the source, for messages.
 
     Raises:
-        ChangedError: one of them is gone from the source, or has changed, since the plan was made.
+        IntegrityError: one of them is gone from the source, or has changed, since the plan was made.
     """
     mine = {entry.path: entry for entry in listing.entries}
     same = _same if plan.server == listing.server else agree
@@ -155,7 +155,7 @@ def readable(entries: Iterable[Entry], plan: SharedPlan, listing: Listing, where
         own = mine.get(entry.path)
         if own is None or not same(entry, own):
             why = "it is gone or has changed since the shards' plan was made"
-            raise ChangedError("taking the plan for", f"{entry.path} from {where}", why, "start a new round")
+            raise IntegrityError("taking the plan for", f"{entry.path} from {where}", why, "start a new round")
         found.append(read_from(own, entry))
     return found
 

@@ -118,7 +118,7 @@ def filled(report: Report, plan: Plan, progress: Progress) -> Report:
         files=Files(plan.keep + len(plan.load), len(plan.load), plan.keep, len(plan.delete) + len(plan.delete_first)),
         bytes=Bytes(size, progress.moved, progress.resumed),
         retries=progress.retries,
-        unverified=progress.unverified,
+        notes=replace(progress.notes, replaced=plan.foreign),
     )
 
 

@@ -1,16 +1,26 @@
 """Who serves a source: its own server and, if that cannot be reached, the fallback that the source names."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from dsload.errors import ChangedError, IntegrityError, NotFoundError, UnreachableError
+from dsload.errors import (
+    BadAnswerError,
+    ChangedError,
+    DsloadError,
+    IntegrityError,
+    NotFoundError,
+    UnknownHostError,
+    UnreachableError,
+)
 from dsload.fetchers.base import Context, Fetcher, Held
 from dsload.listing import Entry, Listing
 from dsload.secrets import Secrets, logger
 from dsload.source import Source
 from dsload.transfer.client import Client
 from dsload.transfer.network import Network
+from dsload.transfer.retry import Failure, backoff
 
 log = logger(__name__)
 
@@ -18,6 +28,7 @@ T = TypeVar("T")
 
 ROUNDS = 3  # how often a source is listed if it changes while it is read
 SHORT_BUDGET = 60.0  # seconds without progress before a server gives way to its fallback
+_LOOK = 0.2  # seconds between two looks at what may end a wait
 _NAMED = 3  # files that a message names
 
 
@@ -34,6 +45,7 @@ class Supply:
 
     Attributes:
         asked: the source, or its fallback.
+        pinned: whether what was listed last is at a commit, where no file can change.
     """
 
     source: Source
@@ -42,7 +54,9 @@ class Supply:
     retrying: Callable[[str], None] = lambda reason: None
     watch: Callable[[], None] = lambda: None
     asked: Source = field(init=False)
+    pinned: bool = field(init=False, default=False)
     _listed: Listing | None = field(init=False, default=None)
+    _doubtful: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.asked = self.source
@@ -56,7 +70,7 @@ class Supply:
             way: lists the source by a client, and does with the listing what is to be done.
 
         Raises:
-            UnreachableError: nobody can be reached.
+            UnreachableError, BadAnswerError, UnknownHostError: nobody can be reached, or gives good answers.
             ChangedError: the source has changed ROUNDS times.
         """
         changes = 0
@@ -66,11 +80,20 @@ class Supply:
                     return way(client)
                 except ChangedError as error:
                     changes += 1
-                    if changes == ROUNDS:
+                    wait = backoff(Failure(error.why, passing=True), changes)
+                    if changes == ROUNDS or wait is None:
                         raise
                     log.warning("%s: %s; listing it again", error.where, error.why)
-                except UnreachableError as error:
+                    self._pause(wait)
+                    self._doubtful = True
+                except (UnreachableError, BadAnswerError, UnknownHostError) as error:
                     self._turn(error)
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.watch()
+            time.sleep(min(left, _LOOK))
 
     def _patience(self) -> Network:
         """The settings to reach the one that is asked: little patience if there is another."""
@@ -78,10 +101,11 @@ class Supply:
             return self.network
         return replace(self.network, retry_budget=min(self.network.retry_budget, SHORT_BUDGET))
 
-    def _turn(self, error: UnreachableError) -> None:
+    def _turn(self, error: DsloadError) -> None:
         """Ask the fallback from now on. Raises the error if there is none."""
         if self.asked.fallback is None:
             raise error
+        self._doubtful = False
         log.warning("%s: %s; using the fallback %s", error.where, error.why, self.asked.fallback)
         self.asked = self.asked.fallback
 
@@ -98,13 +122,14 @@ class Supply:
             IntegrityError: the fallback has different content from what the source had listed before.
         """
         asked, own = self.asked, self.asked is self.source
-        others = Context(Secrets(ca_crt=self.secrets.ca_crt), client)
-        context = Context(self.secrets, client, held) if own else others
+        others = Context(Secrets(ca_crt=self.secrets.ca_crt), client, doubtful=self._doubtful)
+        context = Context(self.secrets, client, held, self._doubtful) if own else others
         fetcher = _fetcher(asked.at(revision) if revision else asked, context)
         if asked.fallback:
             _fetcher(asked.fallback, others)  # what is wrong with it is refused now, not when it is needed
         listing = fetcher.list()
         _check(asked, listing)
+        self.pinned = listing.revision is not None and not asked.spec.builds
         if own and not revision:
             self._listed = listing
         elif not own and self._listed:

@@ -123,7 +123,7 @@ class Client:
         return None
 
     def insist(self, call: Callable[[], T], pause: Callable[[float], object] | None = None) -> T:
-        """Call what may fail for a while; again after a wait if it raises UnreachableError or BadAnswerError.
+        """Call what uses another library's transport; again after a wait if that may help.
 
         Args:
             call: what to do.

@@ -1,20 +1,23 @@
 """What the files of one load share: where they go, who counts them, and the errors that end the load."""
 
+from dataclasses import replace
+
 from dsload.errors import ChangedError, DsloadError, IntegrityError
-from dsload.listing import BytesReader, Checksum, Entry, HttpReader
+from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
 from dsload.report import Progress
 from dsload.secrets import logger
 from dsload.target.inventory import Inventory, Row
 from dsload.target.oserror import from_oserror
 from dsload.target.volume import Volume
 from dsload.transfer.client import Client
-from dsload.transfer.exchange import Exchange
+from dsload.transfer.exchange import Abandon, Exchange
 from dsload.transfer.retry import Failure
 from dsload.transfer.work import Work
 
 log = logger(__name__)
 
 _Form = tuple[str, int]
+_SECOND_LOOKS = 4  # at an answer that is not what was listed, before the source is listed again
 
 
 class Delivery:
@@ -27,6 +30,7 @@ class Delivery:
         progress: the counters.
         verify: whether to hash.
         source: its name for messages.
+        pinned: whether the source is read at a commit, where no file can change.
 
     Attributes:
         work: the threads that finish and read files.
@@ -34,10 +38,17 @@ class Delivery:
     """
 
     def __init__(
-        self, client: Client, volume: Volume, inventory: Inventory, progress: Progress, verify: bool, source: str
+        self,
+        client: Client,
+        volume: Volume,
+        inventory: Inventory,
+        progress: Progress,
+        verify: bool,
+        source: str,
+        pinned: bool,
     ) -> None:
         self.client, self.volume, self.inventory, self.progress = client, volume, inventory, progress
-        self.verify, self._source = verify, source
+        self.verify, self._source, self._pinned = verify, source, pinned
         self.work = Work()
         self.uncovered = 0
         self._doubted: set[_Form] = set()  # hints that were no checksums
@@ -60,8 +71,21 @@ class Delivery:
 
     def retry(self, exchange: Exchange, failure: Failure, entry: Entry) -> None:
         """Run a failed exchange of an entry again after its wait, or end the load."""
+        if self._pinned and failure.response and _lost(failure.response):
+            failure = replace(failure, passing=True)
         if error := self.client.retry(exchange, failure, "downloading", self.where(entry)):
             self.fail(_explained(entry, failure) or error)
+
+    def contradicted(self, exchange: Exchange, error: Exception, entry: Entry) -> None:
+        """End the load, as an exchange of an entry has raised.
+
+        If the answer was not what was listed, the exchange is run again first, as often as it may be the answer that is
+        wrong: a file at a commit cannot have changed, and one whose checksum is listed is unlikely to have.
+        """
+        if isinstance(error, ChangedError) and (self._pinned or (entry.checksum and exchange.attempt < _SECOND_LOOKS)):
+            self.retry(exchange, Failure(error.why, passing=True), entry)
+        elif not isinstance(error, Abandon):
+            self.fail(error, entry.path)
 
     def refetching(self, entry: Entry) -> None:
         """Say that wrong content is fetched once more."""
@@ -132,3 +156,8 @@ def _explained(entry: Entry, failure: Failure) -> DsloadError | None:
 def _form(hint: Checksum) -> _Form:
     """What tells hints apart: the ETag of a plain object, of an upload of one part, of several."""
     return hint.algorithm, min(hint.parts, 2)
+
+
+def _lost(answer: Response) -> bool:
+    """Whether an answer says that a file is another or gone, which at a commit a storage behind the source may say."""
+    return answer.status in (412, 416) or (answer.redirected and answer.status in (404, 410))

@@ -38,13 +38,21 @@ class Transfer:
         progress: the counters.
         verify: whether to hash.
         source: its name for messages.
+        pinned: whether the source is read at a commit, where no file can change.
     """
 
     def __init__(
-        self, client: Client, volume: Volume, inventory: Inventory, progress: Progress, verify: bool, source: str
+        self,
+        client: Client,
+        volume: Volume,
+        inventory: Inventory,
+        progress: Progress,
+        verify: bool,
+        source: str,
+        pinned: bool = False,
     ) -> None:
         self.progress = progress
-        self._delivery = Delivery(client, volume, inventory, progress, verify, source)
+        self._delivery = Delivery(client, volume, inventory, progress, verify, source, pinned)
         self._work = self._delivery.work
         self._place_time = 0.0  # seconds, a moving average
         self._entries: deque[Entry] = deque()  # by HTTP

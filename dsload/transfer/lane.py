@@ -1,24 +1,30 @@
 """A lane: a curl handle that carries one exchange at a time, follows its redirects, and keeps its connection."""
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urljoin, urlsplit
 
 import pycurl
 
+from dsload import __version__
 from dsload.errors import IntegrityError
 from dsload.listing import Request, Response
-from dsload.secrets import origin
+from dsload.secrets import is_for, origin
 from dsload.transfer.exchange import LARGEST_PAGE, Abandon, Exchange
 from dsload.transfer.network import Network, ca_file, proxy_for
-from dsload.transfer.retry import Failure, proxy_failure, status_text
+from dsload.transfer.retry import Failure, proxy_failure, refusal
 
 REDIRECTS = 10
 ERROR_BODY = 64 * 1024
 _RECEIVE = 2 << 20  # bytes a read at most; libcurl has one such buffer for each loop
 _SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl has no name for
-_NEUTRAL = frozenset({"range", "if-range", "accept", "content-type", "git-protocol"})
+_NEUTRAL = frozenset({"range", "if-range", "accept", "content-type", "git-protocol", "user-agent"})
+_ONE_VALUE = frozenset(  # a field that is not a list; if it is repeated, the first counts
+    {"content-disposition", "content-length", "content-range", "content-type", "etag", "last-modified", "location",
+     "retry-after"}
+)  # fmt: skip
+_OF_ENCODED = frozenset({"content-length", "content-md5", "content-digest", "digest", "repr-digest"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -45,14 +51,16 @@ class Lane:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(network.stall_timeout * 1000))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(network.stall_timeout)))
-        curl.setopt(pycurl.USERAGENT, "dsload")
+        curl.setopt(pycurl.USERAGENT, f"dsload/{__version__}")
+        curl.setopt(pycurl.ACCEPT_ENCODING, "identity")  # not as a header of ours, which would be signed
         if network.max_rate:
             rate = max(1, network.max_rate // max(1, network.workers))
             curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, rate)
+        curl.setopt(pycurl.NOPROXY, "")  # proxy_for() has read NO_PROXY
         curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
         self._ca_bundle = network.ca_bundle
-        self._signed, self._scheme = False, ""
+        self._signed, self._site = False, ("", "", 0)
 
     def start(self, exchange: Exchange, request: Request) -> None:
         self._exchange, self._request, self._hops = exchange, request, 0
@@ -67,21 +75,23 @@ class Lane:
         self.curl.setopt(pycurl.URL, request.url)
         self._route(request.url)
         self._set_method(request)
+        self.curl.setopt(pycurl.HTTP_CONTENT_DECODING, 0 if request.stored else 1)
         headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
-        headers += [*self._sign(request), "Accept-Encoding: identity"]
+        headers += self._sign(request)
         if request.body:
             headers.append("Expect:")
+        self.curl.unsetopt(pycurl.HTTPHEADER)  # an empty list would leave those of the request before
         self.curl.setopt(pycurl.HTTPHEADER, [header.encode("utf-8", "surrogateescape") for header in headers])
 
     def _route(self, url: str) -> None:
-        """Set the proxy and the trusted authorities, which depend on the scheme only."""
-        scheme = url.partition(":")[0]
-        if scheme == self._scheme:
+        """Set the proxy and the trusted authorities, which depend on scheme, host and port."""
+        site = origin(url)
+        if site == self._site:
             return
-        self._scheme = scheme
+        self._site = site
         proxy = proxy_for(url)
         self.curl.setopt(pycurl.PROXY, proxy)
-        if (scheme == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
+        if (site[0] == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
             self.curl.setopt(pycurl.CAINFO, ca)
             self.curl.setopt(pycurl.PROXY_CAINFO, ca)
 
@@ -121,9 +131,24 @@ class Lane:
         status, *lines, _ = b"".join(self._lines).decode("latin-1").split("\n")
         self._lines.clear()
         self._answer.status = int(status.split(None, 2)[1])
-        pairs = (header.partition(":") for header in lines)
-        self._answer.headers = {name.lower(): value.strip() for name, _, value in pairs}
+        self._answer.headers = self._fields(lines)
         return self._on_headers_end()
+
+    def _fields(self, lines: Iterable[str]) -> dict[str, str]:
+        """The header of an answer, as Response has it."""
+        fields: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            if name not in fields:
+                fields[name] = value
+            elif name not in _ONE_VALUE and value != fields[name]:
+                fields[name] += f", {value}"
+        if self._request.stored or fields.get("content-encoding", "").lower() in ("", "identity", "none"):
+            fields.pop("content-encoding", None)
+        else:
+            fields = {name: value for name, value in fields.items() if name not in _OF_ENCODED}
+        return fields
 
     def _on_headers_end(self) -> int | None:
         answer = self._answer
@@ -204,12 +229,12 @@ class Lane:
 
     def _send_on(self, url: str) -> None:
         sent = self._request
-        if origin(url) == origin(self._answer.url) and not self._redirected:
+        if is_for(url, self._answer.url) and not self._redirected:
             self._request = replace(sent, url=url)
         else:
             self._redirected = True
             kept = {name: value for name, value in sent.headers.items() if name.lower() in _NEUTRAL}
-            self._request = Request(url, sent.method, kept, None, sent.stand_in, sent.body, sent.then)
+            self._request = replace(sent, url=url, headers=kept, sign=None, refused=None)
         self._send(self._request)
 
     def finish(self, number: int, message: str) -> None:
@@ -230,11 +255,11 @@ class Lane:
         elif number and (status := self.curl.getinfo(pycurl.HTTP_CONNECTCODE)) >= 300:
             exchange.failed(proxy_failure(status, number))
         elif number and answer.status < 300:
-            exchange.failed(Failure(message or f"libcurl error {number}", curl=number))
+            exchange.failed(Failure(message or f"libcurl error {number}", curl=number, url=answer.url))
         elif answer.status >= 300:
             body = b"".join(answer.body)[:ERROR_BODY]
             response = Response(answer.url, answer.status, answer.headers, body, self._redirected)
-            exchange.failed(Failure(f"the server answered {status_text(answer.status)}", response=response))
+            exchange.failed(refusal(response))
         else:
             exchange.end()
 

@@ -1,5 +1,8 @@
 """How sources are reached: connections, patience, proxies and trusted authorities."""
 
+import contextlib
+import functools
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ class Network:
         max_rate: bytes/s over all connections, 0 for no limit.
         retry_budget: seconds without progress before giving up.
         stall_timeout: seconds without a byte before a connection is dropped and tried again.
-        ca_bundle: PEM file of trusted authorities; None for SSL_CERT_FILE, else the system's.
+        ca_bundle: PEM file of authorities that are trusted beside the system's and those of SSL_CERT_FILE.
     """
 
     workers: int = 16
@@ -32,7 +35,9 @@ class Network:
 
 
 def proxy_for(url: str) -> str:
-    """The proxy of the environment for a URL. libcurl heeds NO_PROXY, but reads HTTP_PROXY in lower case only.
+    """The proxy of the environment for a URL, "" if it is to be asked directly.
+
+    libcurl reads HTTP_PROXY in lower case only, and does not know every form of NO_PROXY that Go's tools do.
 
     Raises:
         UsageError: it is not the URL of a proxy.
@@ -41,8 +46,47 @@ def proxy_for(url: str) -> str:
     for name in (*names, "all_proxy", "ALL_PROXY"):
         if value := os.environ.get(name):
             _check_proxy(name, value)
-            return value
+            direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+            return "" if is_direct(direct, url) else value
     return ""
+
+
+def is_direct(no_proxy: str, url: str) -> bool:
+    """Whether NO_PROXY has a URL asked without a proxy.
+
+    An entry is `*`, a domain (with those below it, whether or not it begins with `.` or `*.`), an address, or a
+    network in CIDR form; a domain or an address may have a port: the forms of curl and of Go (x/net/http/httpproxy).
+
+    Args:
+        no_proxy: entries, separated by commas or white space.
+        url: to be asked.
+    """
+    _, host, port = origin(url)
+    return any(_matches(entry.lower(), host.rstrip("."), port) for entry in re.split(r"[,\s]+", no_proxy) if entry)
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry.strip("[]"), strict=False)
+    name, colon, number = entry.rpartition(":")
+    if colon and number.isdecimal() and (":" not in name or name.startswith("[")):
+        if int(number) != port:
+            return False
+        entry = name
+    entry = entry.strip("[]").removeprefix("*").strip(".")
+    if _is_address(host):
+        return _is_address(entry) and ipaddress.ip_address(host) == ipaddress.ip_address(entry)
+    return bool(entry) and (host == entry or host.endswith("." + entry))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_proxy(name: str, value: str) -> None:
@@ -61,11 +105,32 @@ def _check_proxy(name: str, value: str) -> None:
 
 
 def ca_file(ca_bundle: str | None) -> str | None:
-    """The trusted authorities: as given, else SSL_CERT_FILE, else the system's; None for libcurl's own."""
+    """A file of the trusted authorities: the system's, those of SSL_CERT_FILE, and those given; None for libcurl's own.
+
+    Args:
+        ca_bundle: PEM file of further authorities.
+    """
+    return joined(*filter(None, (ca_bundle, os.environ.get("SSL_CERT_FILE"), _system_authorities())))
+
+
+def _system_authorities() -> str | None:
     import ssl
 
-    system = ssl.get_default_verify_paths().cafile
-    for path in (ca_bundle, os.environ.get("SSL_CERT_FILE"), system, *_SYSTEM_CAS):
-        if path and os.path.isfile(path):
-            return path
-    return None
+    paths = (ssl.get_default_verify_paths().openssl_cafile, *_SYSTEM_CAS)
+    return next((path for path in paths if path and os.path.isfile(path)), None)
+
+
+def joined(*paths: str) -> str | None:
+    """A file of the authorities of all these files, as far as they exist; None if none does."""
+    found = tuple(dict.fromkeys(path for path in paths if os.path.isfile(path)))
+    return _in_memory(found) if len(found) > 1 else next(iter(found), None)
+
+
+@functools.cache
+def _in_memory(paths: tuple[str, ...]) -> str:
+    """The path of a file in memory, for this process and those that it starts."""
+    number = os.memfd_create("authorities")
+    for path in paths:
+        with open(path, "rb") as file:
+            os.write(number, file.read().rstrip() + b"\n")
+    return f"/proc/{os.getpid()}/fd/{number}"

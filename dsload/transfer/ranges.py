@@ -61,6 +61,7 @@ class PartGet(Exchange):
         self._direct = self._course.located
         request = Request(self._direct) if self._direct else entry.reader.request(entry)
         self._refused = request.refused
+        request = replace(request, stored=entry.reader.keeps_encoding(entry))
         return request if self._content.streaming else self._ranged(request)
 
     def _ranged(self, request: Request) -> Request:
@@ -165,8 +166,8 @@ class PartGet(Exchange):
         return bool(self._direct)
 
     def broke(self, error: Exception) -> None:
-        if not isinstance(error, Abandon):
-            self._content.delivery.fail(error, self._content.entry.path)
+        self._held = 0
+        self._content.delivery.contradicted(self, error, self._content.entry)
 
 
 def read_range(content: Content, reader: BytesReader, start: int, end: int, epoch: int) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -12,13 +13,18 @@ from http import HTTPStatus
 import pycurl
 
 from dsload.errors import (
+    BadAnswerError,
     ChangedError,
     DsloadError,
     NotFoundError,
     RefusedError,
+    UnknownHostError,
     UnreachableError,
+    UsageError,
 )
+from dsload.formats.words import said
 from dsload.listing import Response
+from dsload.secrets import origin
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host answers to a URL that was signed too long ago
@@ -37,13 +43,26 @@ _RETRY_CURL = frozenset(
         pycurl.E_HTTP2,
     }
 )
-_TLS_TRUST = frozenset({pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE})
+_PLAIN = re.compile(r"wrong version number|packet length too long|http request")  # what answers does not speak TLS
+_NO_TLS = re.compile(
+    r"alert protocol version|unsupported protocol|handshake failure|certificate required|unrecognized name"
+)
+_NAME_TRIES = 4  # DNS of a pod's first seconds may not know a name that it will know
 _PROXY_REFUSED = 97  # CURLE_PROXY, which pycurl has no name for
 _REFUSED = {
     pycurl.E_URL_MALFORMAT: "check the URI",
-    pycurl.E_UNSUPPORTED_PROTOCOL: "check the URI",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "check the URI: is it https://?",
+    pycurl.E_PEER_FAILED_VERIFICATION: (
+        "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
+    ),
+    pycurl.E_BAD_CONTENT_ENCODING: "have the server send the file as it is stored",
     pycurl.E_TOO_MANY_REDIRECTS: "check the URI and the options",
     _PROXY_REFUSED: "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY",
+}
+_ADVICE = {
+    401: "check the credentials in the secrets directory",
+    403: "check that the credentials in the secrets directory may read this source",
+    407: _REFUSED[_PROXY_REFUSED],
 }
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
 _RATE_LIMIT = re.compile(r";\s*r=0+\s*;\s*t=(\d+)")  # nothing remains; an answer states its limit anyway
@@ -57,11 +76,22 @@ class Failure:
         reason: in words, for the log and the error.
         curl: libcurl's error number, 0 if an answer came.
         response: the answer, if one came.
+        url: that was asked.
+        passing: whether it heals with time, whatever the answer's status says.
     """
 
     reason: str
     curl: int = 0
     response: Response | None = None
+    url: str = ""
+    passing: bool = False
+
+
+def refusal(response: Response, who: str = "the server") -> Failure:
+    """The failure that an answer of 300 and more is, in the server's own words."""
+    words = said(response.headers, response.body)
+    reason = f"{who} answered {status_text(response.status)}" + (f" ({words})" if words else "")
+    return Failure(reason, response=response)
 
 
 def proxy_failure(status: int, curl: int) -> Failure:
@@ -105,11 +135,31 @@ def backoff(failure: Failure, attempt: int) -> float | None:
 
 
 def _worth_retrying(failure: Failure, attempt: int) -> bool:
+    if failure.passing:
+        return True
     if failure.response is None or failure.response.status < 300:
-        return failure.curl in _RETRY_CURL or failure.curl == 0
+        if failure.curl == pycurl.E_COULDNT_RESOLVE_HOST and attempt == _NAME_TRIES:
+            return not _unknown(failure.url)
+        return failure.curl in (0, *_RETRY_CURL) and not _speaks_no_tls(failure)
     if failure.response.redirected and failure.response.status in (401, 403):
         return attempt < 1  # the URL redirected to may have expired: ask the first host for a new one
     return failure.response.status in _RETRY_STATUS
+
+
+def _speaks_no_tls(failure: Failure) -> bool:
+    words = failure.reason.lower()
+    return failure.curl == pycurl.E_SSL_CONNECT_ERROR and bool(_PLAIN.search(words) or _NO_TLS.search(words))
+
+
+def _unknown(url: str) -> bool:
+    """Whether DNS answers that a URL's host does not exist; it may also not answer at all, which heals with time."""
+    try:
+        socket.getaddrinfo(origin(url)[1], None)
+    except socket.gaierror as error:
+        return error.errno == socket.EAI_NONAME
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
@@ -132,26 +182,37 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 
 def to_error(failure: Failure, doing: str, where: str) -> DsloadError:
     """The one place where libcurl's errors and HTTP's statuses become dsload's."""
-    if failure.curl in _TLS_TRUST:
-        fix = "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
-        return UnreachableError(doing, where, failure.reason, fix)
-    if failure.curl in _REFUSED:
-        return RefusedError(doing, where, failure.reason, _REFUSED[failure.curl])
-    status = failure.response.status if failure.response else 0
-    if status == 401:
-        return RefusedError(doing, where, failure.reason, "check the credentials in the secrets directory")
-    if status == 407:
-        return RefusedError(doing, where, failure.reason, _REFUSED[_PROXY_REFUSED])
-    if status == 403:
-        fix = "check that the credentials in the secrets directory may read this source"
-        return RefusedError(doing, where, failure.reason, fix)
-    if status in (404, 410):
-        return NotFoundError(doing, where, failure.reason, "check the URI")
+    again = "run the same command again to resume"
+    if failure.passing:
+        return BadAnswerError(doing, where, failure.reason, again)
+    if failure.response is None or failure.response.status < 300:
+        return _of_curl(failure, doing, where) or UnreachableError(doing, where, failure.reason, again)
+    status = failure.response.status
     if status in (412, 416):
         return ChangedError(doing, where, "the source changed while it was read", "run the same command again")
+    if status in (404, 410):
+        return NotFoundError(doing, where, failure.reason, "check the URI")
     if 300 <= status < 500 and status not in _RETRY_STATUS:
-        return RefusedError(doing, where, failure.reason, "check the URI and the options")
-    return UnreachableError(doing, where, failure.reason, "run the same command again to resume")
+        fix = _ADVICE.get(status, "check the URI and the options")
+        return RefusedError(doing, where, failure.reason, fix)
+    return UnreachableError(doing, where, failure.reason, again)
+
+
+def _of_curl(failure: Failure, doing: str, where: str) -> DsloadError | None:
+    """The error for one of libcurl's that no other try helps against."""
+    if failure.curl == pycurl.E_SSL_CACERT_BADFILE:
+        fix = "check the file of --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
+        return UsageError(doing, where, failure.reason, fix)
+    if failure.curl == pycurl.E_COULDNT_RESOLVE_HOST and _unknown(failure.url):
+        why = f"no DNS server knows the host {origin(failure.url)[1]}"
+        return UnknownHostError(doing, where, why, "check the name; behind a proxy, set HTTPS_PROXY")
+    if _speaks_no_tls(failure):
+        plain = _PLAIN.search(failure.reason.lower())
+        fix = "the port does not speak TLS: is it http://?" if plain else "check the TLS settings of the server"
+        return RefusedError(doing, where, failure.reason, fix)
+    if failure.curl in _REFUSED:
+        return RefusedError(doing, where, failure.reason, _REFUSED[failure.curl])
+    return None
 
 
 def status_text(status: int) -> str:

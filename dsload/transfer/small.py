@@ -1,10 +1,12 @@
 """A small file: one request, held in memory, verified and put in place whole."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
 
-from dsload.listing import Entry, Request, Response
+from dsload.listing import Entry, HttpReader, Request, Response
 from dsload.transfer.delivery import Delivery
-from dsload.transfer.exchange import Abandon, Exchange, ends_itself
+from dsload.transfer.exchange import Exchange, ends_itself
 from dsload.transfer.retry import EXPIRED, Failure
 
 SMALL = 1 << 20  # bytes; what is larger is read in parts, with a partial file on the volume
@@ -39,9 +41,10 @@ class SmallGet(Exchange):
         self._asked_anew = False
 
     def request(self) -> Request:
-        request = self._entry.reader.request(self._entry)  # type: ignore[union-attr]
+        reader = cast(HttpReader, self._entry.reader)
+        request = reader.request(self._entry)
         self._refused = request.refused
-        return request
+        return replace(request, stored=reader.keeps_encoding(self._entry))
 
     def begin(self, response: Response) -> None:
         self._chunks, self._got, self._response = [], 0, response
@@ -81,5 +84,4 @@ class SmallGet(Exchange):
             delivery.retry(self, failure, self._entry)
 
     def broke(self, error: Exception) -> None:
-        if not isinstance(error, Abandon):
-            self._delivery.fail(error)
+        self._delivery.contradicted(self, error, self._entry)

@@ -503,6 +503,10 @@ def test_the_report_in_text_and_json(source: str, root: Path) -> None:
     assert 0 < report.pop("seconds") < 60
     assert report == {
         "type": "FILE", "source": source, "target": str(root / "t"), "revision": None, "retries": 0, "unverified": 3,
+        "notes": {
+            "unverified": {"files": 3, "first": report["notes"]["unverified"]["first"]},
+            "pointers": {"files": 0, "first": []}, "replaced": {"files": 0, "first": []},
+        },
         "server": "", "left_out": {"files": 0, "bytes": 0}, "built": {},
         "files": {"total": 4, "loaded": 4, "kept": 0, "deleted": 0},
         "bytes": {"total": size, "moved": size, "resumed": 0}, "error": None, "dry_run": False,

@@ -590,7 +590,7 @@ def test_an_object_that_never_rests(seaweed: SeaweedFS, relay: Relay, root: Path
     relay.before = replace
     with pytest.raises(ChangedError, match="changed while it was read") as error:
         bring(f"s3://{bucket}", root, own_keys(seaweed), endpoint=relay.url)
-    assert error.value.exit_code == 5
+    assert error.value.exit_code == 9
     assert read_tree(root / "set") == {}
     assert len(relay.requests("GET", "list-type=2")) == 3
 
