@@ -1,5 +1,6 @@
 """FSSPEC: credentials, host keys, broken connections, hostile and failing filesystems, beyond the contract."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from dsload import Network, Report, Secrets, Settings, Source, Target, load, read_secrets
 from dsload.errors import (
+    ChangedError,
     DsloadError,
     NotFoundError,
     RefusedError,
@@ -130,6 +132,16 @@ def test_sftp_with_a_key_that_does_not_open_the_door(
     assert error.value.exit_code == {UsageError: 2, RefusedError: 3}[kind]
     assert text.splitlines()[1] not in str(error.value)
     assert list(root.iterdir()) == []
+
+
+def test_sftp_does_not_open_a_pipe(sshd: Sshd, folder: Path, root: Path) -> None:
+    os.mkfifo(folder / "fifo")
+    authorize(sshd, key := KEYS["ed25519"]())
+    secrets = Secrets(ssh_privatekey=private(key, OPENSSH, ""))
+    with pytest.raises(RefusedError, match=r"fifo of .*not a file"):
+        bring(sftp(sshd, folder), root, secrets)
+    bring(sftp(sshd, folder), root, secrets, exclude="fifo")
+    assert read_tree(root / "set") == {"a": b"content"}
 
 
 @pytest.fixture
@@ -460,11 +472,109 @@ def test_folders_that_lead_out_or_in_circles(root: Path, folders: Tree, why: str
 def test_folders_without_an_end(root: Path) -> None:
     class Endless(dict[str, Any]):
         def __missing__(self, path: str) -> Any:
-            return [directory(f"{path}/deeper")]
+            return [directory(f"{path}/deeper{len(path)}")]
 
     folders = Endless({"/data": [directory("/data/deep")]})
     with scripted(folders), pytest.raises(UnsafePathError, match="4,096 bytes deep"):
         bring("scripted://data", root, kind="FSSPEC")
+
+
+def test_folders_that_lead_in_circles(root: Path) -> None:
+    """As with `latest -> .` and `current -> .` behind a server that follows symlinks."""
+    asked = []
+
+    class Circles(dict[str, Any]):
+        def __missing__(self, path: str) -> Any:
+            asked.append(path)
+            return [directory(f"{path}/latest"), directory(f"{path}/current"), file(f"{path}/a", size=1)]
+
+    folders = Circles(
+        {"/data": [directory("/data/latest"), directory("/data/sub")], "/data/sub": [file("/data/sub/b")]}
+    )
+    with scripted(folders), pytest.raises(UnsafePathError, match="lead in circles") as error:
+        bring("scripted://data", root, kind="FSSPEC")
+    assert len(asked) < 50
+    assert "leave it out by -o exclude='latest/" in str(error.value)
+    with scripted(folders):
+        bring("scripted://data", root, kind="FSSPEC", exclude="latest/")
+    assert read_tree(root / "set") == {"sub/b": b"/data/sub/b"}
+
+
+def test_folders_that_hold_the_same_for_a_while(root: Path) -> None:
+    folders = {f"/data{'/a' * depth}": [directory(f"/data{'/a' * (depth + 1)}")] for depth in range(12)}
+    folders[f"/data{'/a' * 12}"] = [file(f"/data{'/a' * 12}/b")]
+    with scripted(folders):
+        bring("scripted://data", root, kind="FSSPEC")
+    assert set(read_tree(root / "set")) == {"a/" * 12 + "b"}
+
+
+@pytest.mark.parametrize("kind", ["scripted", "flat"])
+def test_a_file_that_is_listed_twice(root: Path, kind: str) -> None:
+    with scripted({"/data": [file("/data/a"), file("/data/a")]}):
+        report = bring(f"{kind}://data", root, kind="FSSPEC")
+    assert (report.files.total, read_tree(root / "set")) == (1, {"a": b"/data/a"})
+    with scripted({"/data": [file("/data/a"), file("/data/a", size=3)]}), pytest.raises(UnsafePathError):
+        bring("scripted://data", root, kind="FSSPEC")
+
+
+CLOSED = PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    "options", [{"exclude": pattern} for pattern in ("x/", "x/*", "x*", "x", "x/,a")] + [{"include": "sub/*"}]
+)
+def test_a_folder_that_is_closed_and_not_selected(root: Path, options: dict[str, str]) -> None:
+    tree = {
+        "/data": [directory("/data/x"), directory("/data/sub")],
+        "/data/x": CLOSED,
+        "/data/sub": [file("/data/sub/b")],
+    }
+    with scripted(tree):
+        bring("scripted://data", root, kind="FSSPEC", **options)
+    assert read_tree(root / "set") == {"sub/b": b"/data/sub/b"}
+    with scripted(tree), pytest.raises(RefusedError, match=r"listing x of .*leave it out by -o exclude='x/'"):
+        bring("scripted://data", root, kind="FSSPEC", include="*b")
+
+
+def test_a_special_file_that_is_not_selected(root: Path) -> None:
+    with scripted({"/data": [file("/data/a"), file("/data/fifo", type="other", size="?")]}):
+        bring("scripted://data", root, kind="FSSPEC", exclude="fifo")
+    assert read_tree(root / "set") == {"a": b"/data/a"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "size"), [(3, 2_000_000), (3, 8), (4 << 20, (4 << 20) + 1), (9, 8), (9 << 20, 8 << 20)]
+)
+def test_a_size_that_is_not_right(root: Path, stated: int, size: int) -> None:
+    class Other(Scripted):
+        protocol = "other"
+
+        def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+            return noise(size)[start:end]
+
+    with scripted({"/data": [file("/data/a", size=stated)]}), pytest.raises(ChangedError, match=r"a (of|from) other"):
+        fsspec.register_implementation("other", Other, clobber=True)
+        bring("other://data", root, kind="FSSPEC")
+    assert read_tree(root / "set") == {}
+
+
+def test_a_size_that_is_not_stated(root: Path) -> None:
+    with scripted({"/data": [file("/data/a", size=None), file("/data/b", size=-7)]}):
+        bring("scripted://data", root, kind="FSSPEC")
+    assert read_tree(root / "set") == {"a": b"/data/a", "b": b"/data/b"}
+
+
+def test_a_size_that_is_not_a_number(root: Path) -> None:
+    with scripted({"/data": [file("/data/a", size="many")]}), pytest.raises(DsloadError, match="its fsspec filesystem"):
+        bring("scripted://data", root, kind="FSSPEC")
+
+
+def test_a_filesystem_around_another_that_walks(root: Path) -> None:
+    """fsspec's dir:// finds what the other one finds, which passes over the folders that it cannot list."""
+    tree = {"/data": [file("/data/a"), directory("/data/sub")], "/data/sub": CLOSED}
+    options = {"path": "/data", "target_protocol": "scripted"}
+    with scripted(tree), pytest.raises(RefusedError, match="listing sub of"):
+        bring("dir://", root, kind="FSSPEC", **options)
 
 
 def test_a_folder_that_lists_itself(root: Path) -> None:

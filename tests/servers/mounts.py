@@ -67,6 +67,31 @@ def need_root(what: str) -> None:
         unavailable(f"only root can {what}")
 
 
+def as_stranger(argv: list[str], uid: int = UNPRIVILEGED) -> list[str]:
+    """The command as that uid and gid, without any privileges: what is closed to it cannot be read."""
+    need_root("run a command as another user")
+    prefix = [find("setpriv", "util-linux"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+    tried = subprocess.run([*prefix, argv[0], "--version"], capture_output=True, text=True)
+    if tried.returncode:
+        unavailable(f"other users cannot run this interpreter: {tried.stderr.strip()}")
+    return [*prefix, *argv]
+
+
+@contextlib.contextmanager
+def bound(source: Path, place: Path) -> Iterator[None]:
+    """A folder that is mounted at a second place."""
+    need_root("mount")
+    mounted = subprocess.run(
+        [find("mount", "mount"), "--bind", str(source), str(place)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        unavailable(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run([find("umount", "mount"), "--lazy", str(place)], check=True)
+
+
 def as_user(argv: list[str], uid: int = UNPRIVILEGED) -> list[str]:
     """The command as that uid and gid, without other groups or privileges.
 

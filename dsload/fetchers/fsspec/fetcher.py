@@ -1,27 +1,21 @@
 """Any protocol that fsspec knows: its filesystem lists, and reads by range."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import fsspec
-from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
 
-from dsload.errors import (
-    ChangedError,
-    DsloadError,
-    NotFoundError,
-    RefusedError,
-    UnreachableError,
-    UnsafePathError,
-    UsageError,
-)
+from dsload.errors import NotFoundError, RefusedError, UnreachableError, UsageError
 from dsload.fetchers.base import Context
+from dsload.fetchers.fsspec.failures import changed, mapped
 from dsload.fetchers.fsspec.spec import SFTP, FilesystemConfig, install_hint
-from dsload.listing import BytesReader, Entry, Listing
-from dsload.names import unsafe
+from dsload.fetchers.fsspec.tree import tree
+from dsload.listing import BytesReader, Entry, Filter, Listing
+from dsload.names import parents
 from dsload.secrets import Secrets
 from dsload.source import Source
 
@@ -29,8 +23,6 @@ T = TypeVar("T")
 Entries = list[Entry]
 Opened = tuple[fsspec.AbstractFileSystem, str]  # and the root of the source in it
 
-_LONGEST_PATH = 4096  # bytes on Linux; a tree that goes deeper leads in circles
-_BUGS = (TypeError, LookupError, AttributeError, NotImplementedError, AssertionError)
 _VERSION_FIELDS = (
     "ETag",
     "etag",
@@ -61,30 +53,28 @@ class Filesystem:
         reader = FilesystemReader(self, str(self._source))
         root, info = self.use("listing", reader.source, lambda filesystem, root: (root, filesystem.info(root)))
         if info["type"] == "directory":
-            return Listing(self._below(root, reader))
-        return Listing([_entry(root.rstrip("/").rpartition("/")[2], {**info, "name": root}, reader)])
+            return Listing(self.use("listing", reader.source, partial(self._below, reader)))
+        return Listing(
+            [_entry(root.rstrip("/").rpartition("/")[2], {**info, "name": root}, reader, self._source.filter)]
+        )
 
-    def _below(self, root: str, reader: "FilesystemReader") -> Entries:
-        base = root.strip("/")
-        try:
-            infos = self.use("listing", reader.source, _walk)
-        except NotFoundError as error:
-            raise _changed(reader.source, "a folder has disappeared since it was listed") from error
-        entries = []
-        for info in infos:
-            name = str(info["name"]).strip("/")
-            path = name.removeprefix(f"{base}/") if base else name
-            if base and path == name:
-                raise _outside(name, root)
-            entries.append(_entry(path, info, reader))
-        full = {parent for entry in entries for parent in _parents(entry.path)}
+    def _below(self, reader: "FilesystemReader", filesystem: fsspec.AbstractFileSystem, root: str) -> Entries:
+        select = self._source.filter
+        found: dict[str, Entry] = {}
+        twice = []  # paths that are listed again, and otherwise: whoever makes the plan refuses them
+        for path, info in tree(filesystem, root, select, reader.source):
+            entry = _entry(path, info, reader, select)
+            if found.setdefault(path, entry) != entry:
+                twice.append(entry)
+        entries = [*found.values(), *twice]
+        full = {parent for entry in entries for parent in parents(entry.path)}
         return [entry for entry in entries if not (entry.directory and entry.path in full)]
 
     def use(self, doing: str, where: str, call: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
         """Call with the filesystem and the root in it. If the network failed, the next call opens it again."""
         filesystem, root = self._open()
         try:
-            return _mapped(doing, where, lambda: call(filesystem, root))
+            return mapped(doing, where, lambda: call(filesystem, root))
         except UnreachableError:
             self._threads.opened = self._shared = None
             raise
@@ -93,7 +83,7 @@ class Filesystem:
         """Each thread has a filesystem of its own, as in fsspec, unless it is one that runs a loop for all of them."""
         opened: Opened | None = self._shared or getattr(self._threads, "opened", None)
         if opened is None:
-            opened = _mapped("connecting to", str(self._source), self._connect)
+            opened = mapped("connecting to", str(self._source), self._connect)
             if opened[0].async_impl:
                 self._shared = opened
             else:
@@ -133,9 +123,12 @@ class FilesystemReader(BytesReader):
         """Bytes start to end of the file. Raises ChangedError if it is no longer the one that was listed."""
 
         def call(filesystem: fsspec.AbstractFileSystem, root: str) -> bytes:
-            data: bytes = filesystem.cat_file(entry.key, start=start, end=end)
+            more = int(end == entry.size)  # a byte too many shows that the size is not right
+            data: bytes = filesystem.cat_file(entry.key, start=start, end=end + more)
+            if len(data) > end - start:
+                raise changed(where, f"it has more than the {entry.size:,} bytes that were listed")
             if end - start < entry.size and not _is_at(entry.version, filesystem.info(entry.key)):
-                raise _changed(where, "it has been written to since it was listed")
+                raise changed(where, "it has been written to since it was listed")
             return data
 
         where = f"{entry.path} of {self.source}"
@@ -144,60 +137,25 @@ class FilesystemReader(BytesReader):
         try:
             return self._filesystem.use("reading", where, call)
         except NotFoundError as error:
-            raise _changed(where, "it has disappeared since it was listed") from error
+            raise changed(where, "it has disappeared since it was listed") from error
 
 
-def _walk(filesystem: fsspec.AbstractFileSystem, root: str) -> Iterable[dict[str, Any]]:
-    """What there is below a directory.
-
-    A filesystem that lists a tree by itself, as object stores do, is left to it. For the others fsspec would walk,
-    and pass over the folders that it cannot list; so that is done here.
-    """
-    if _lists_trees(type(filesystem)):
-        found = filesystem.find(root, withdirs=True, detail=True)
-        return [info for name, info in found.items() if name.strip("/") != root.strip("/")]
-    infos: list[dict[str, Any]] = []
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        inside = f"{folder.strip('/')}/".lstrip("/")
-        for info in filesystem.ls(folder, detail=True):
-            name = str(info["name"]).strip("/")
-            if name == folder.strip("/"):
-                continue
-            if not name.startswith(inside):
-                raise _outside(name, folder)
-            if len(name) > _LONGEST_PATH:
-                why = f"its folders are more than {_LONGEST_PATH:,} bytes deep"
-                raise UnsafePathError("listing", f"{folder[:100]}…", why, "name a folder further down")
-            infos.append(info)
-            if info["type"] == "directory" and not unsafe(name):
-                folders.append(str(info["name"]))
-    return infos
-
-
-def _outside(name: str, folder: str) -> UnsafePathError:
-    return UnsafePathError("listing", repr(name), f"it does not lie below {folder!r}", "load another source")
-
-
-def _lists_trees(kind: type[fsspec.AbstractFileSystem]) -> bool:
-    if issubclass(kind, AsyncFileSystem):
-        return kind._find is not AsyncFileSystem._find
-    return kind.find is not fsspec.AbstractFileSystem.find
-
-
-def _entry(path: str, info: dict[str, Any], reader: FilesystemReader) -> Entry:
+def _entry(path: str, info: dict[str, Any], reader: FilesystemReader, select: Filter) -> Entry:
+    """The entry for what a filesystem says of a path; of one that is not selected, the path alone."""
     key, kind, version = str(info["name"]), info["type"], _version(info)
     if kind == "directory":
         return Entry(path, 0, "", reader, key, directory=True)
+    if not select(path):
+        return Entry(path, 0, "", reader, key)
     if target := info.get("destination"):
         return Entry(path, 0, version, reader, key, symlink=str(target))
     if kind != "file":
         why = f"it is not a file, a directory or a symlink but {kind!r}"
-        raise RefusedError("listing", f"{path} of {reader.source}", why, "remove it from the source")
+        fix = f"remove it from the source, or leave it out by -o exclude='{path}'"
+        raise RefusedError("listing", f"{path} of {reader.source}", why, fix)
     size, mode = info.get("size"), info.get("mode")
     executable = isinstance(mode, int) and bool(mode & 0o111)
-    return Entry(path, -1 if size is None else int(size), version, reader, key, executable=executable)
+    return Entry(path, -1 if size is None else max(-1, int(size)), version, reader, key, executable=executable)
 
 
 def _version(info: dict[str, Any]) -> str:
@@ -231,35 +189,3 @@ def _credentials(scheme: str, secrets: Secrets) -> dict[str, Any]:
     else:
         pairs = {}
     return {name: value for name, value in pairs.items() if value}
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-
-
-def _changed(where: str, why: str) -> ChangedError:
-    return ChangedError("reading", where, why, "run the same command again")
-
-
-def _mapped(doing: str, where: str, call: Callable[[], T]) -> T:
-    """The one place where the errors of fsspec's filesystems become dsload's."""
-    try:
-        return call()
-    except DsloadError:
-        raise
-    except FileNotFoundError as error:
-        raise NotFoundError(doing, where, "this path does not exist", "check the URI") from error
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise _changed(where, "it changed between file and directory") from error
-    except PermissionError as error:
-        why = (error.strerror or str(error)).lower()
-        raise RefusedError(doing, where, why, "check the credentials in the secrets directory") from error
-    except _BUGS as error:
-        why = f"its fsspec filesystem failed ({type(error).__name__}: {error})"
-        raise DsloadError(doing, where, why, "check the URI and the options") from error
-    except Exception as error:
-        name = type(error).__name__
-        if "auth" in name.lower() or "credential" in name.lower():
-            raise RefusedError(doing, where, f"{name}: {error}", "check the credentials") from error
-        raise UnreachableError(doing, where, f"{name}: {error}", "check the network and the options") from error

@@ -6,6 +6,7 @@ Not whatever fsspec finds for the scheme: another package may take it over, and 
 import contextlib
 import weakref
 from collections.abc import Callable, Mapping
+from stat import S_ISREG
 from typing import Any
 
 import paramiko
@@ -20,7 +21,10 @@ class Sftp(SFTPFileSystem):  # type: ignore[misc]
 
     @staticmethod
     def _decode_stat(stat: paramiko.SFTPAttributes, parent_path: str | None = None) -> dict[str, Any]:
-        return {**SFTPFileSystem._decode_stat(stat, parent_path), "mode": stat.st_mode}
+        info = {**SFTPFileSystem._decode_stat(stat, parent_path), "mode": stat.st_mode}
+        if stat.st_mode and info["type"] == "file" and not S_ISREG(stat.st_mode):
+            info["type"] = "other"  # to open a pipe would be to wait for its other end
+        return info
 
     def ls(self, path: str, detail: bool = True) -> Any:
         infos: list[dict[str, Any]] = super().ls(path, detail=True)
