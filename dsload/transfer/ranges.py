@@ -62,12 +62,17 @@ class PartGet(Exchange):
         request = Request(self._direct) if self._direct else entry.reader.request(entry)
         self._refused = request.refused
         request = replace(request, stored=entry.reader.keeps_encoding(entry))
-        return request if self._content.streaming else self._ranged(request)
+        if self._content.streaming and not (entry.reader.ranges and entry.size > 0):
+            return request
+        return self._ranged(request)
 
     def _ranged(self, request: Request) -> Request:
+        """A request for the range; for all of the file as a range too, without which some stores refuse a large one."""
         if then := request.then:
             return replace(request, then=lambda answer: self._ranged(then(answer)))
         headers = dict(request.headers)
+        if self._content.streaming:
+            return replace(request, headers={**headers, "Range": "bytes=0-"})
         headers["Range"] = f"bytes={self._position}-{self._end - 1}"
         if (validator := self._content.partial.validator) and not validator.startswith("W/"):
             headers["If-Range"] = validator

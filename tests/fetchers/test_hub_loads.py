@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dsload import Network, Secrets, Settings, Source, Target, load
+from dsload import Network, Secrets, Settings, Source, Target, __version__, load
 from dsload.errors import InterruptedLoad
 from dsload.report import Progress
 from tests import command
@@ -157,7 +157,7 @@ def _is_get(path: str, repo: Repo):
 def test_a_file_that_is_missing(hub: Hub, repo: Repo, scheme: str, volume: Path) -> None:
     hub.order(ANY, status(404), when=is_for("config.json"), times=ALWAYS)
     done = bring(hub, scheme, volume)
-    assert done.code == 5
+    assert done.code == 9
     assert "config.json from" in done.error
     assert "it has disappeared since it was listed" in done.error
     assert not (done.target / ".dsload/complete.json").exists()
@@ -264,6 +264,30 @@ def test_a_partial_file_is_gone_on_with_where_another_host_has_another_etag(
     assert report.bytes.resumed >= 8 * MIB
 
 
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_storage_that_gives_no_large_file_without_a_range(
+    hub: Hub, repo: Repo, scheme: str, volume: Path, workers: int
+) -> None:
+    hub.storage.whole = MIB
+    done = bring(hub, scheme, volume, "--workers", workers)
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+    assert {request.status for request in hub.storage.requests()} == {206}
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_one_stream_of_a_storage_that_gives_no_large_file_without_a_range(
+    hub: Hub, repo: Repo, scheme: str, volume: Path, before: int
+) -> None:
+    """Once a range was answered with all of the file, dsload reads it in one stream; which fails at first here."""
+    hub.storage.whole = MIB
+    stored = storage_path(repo.files["model.safetensors"])
+    hub.storage.order(stored, ignore_range(), after=before)
+    hub.storage.order(stored, close(3 * MIB), when=lambda request: request.headers.get("range") == "bytes=0-")
+    done = bring(hub, scheme, volume, "--workers", "1")
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+    assert 400 not in {request.status for request in hub.storage.requests()}
+
+
 # Mirrors that know little
 
 
@@ -341,7 +365,7 @@ def test_a_private_ca(ca: CA, scheme: str, volume: Path, tmp_path: Path) -> None
     with Hub(tls=ca) as hub:
         hub.repo("owner/name").put_all({**TREE, "model.safetensors": BIG})
         done = bring(hub, scheme, volume, "--retry-budget", "0.2", env={"SSL_CERT_FILE": ""})
-        assert (done.code, "give the certificate authority by --ca-bundle" in done.error) == (9, True)
+        assert (done.code, "give the certificate authority by --ca-bundle" in done.error) == (3, True)
         done = bring(hub, scheme, volume, "--ca-bundle", ca.bundle)
         assert (done.code, done.tree) == (0, TREE)
         write_secrets(tmp_path / "secrets").joinpath("ca.crt").write_bytes(ca.bundle.read_bytes())
@@ -414,7 +438,8 @@ def test_nothing_is_written_at_home_and_nothing_else_is_asked(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "volume"]
     known = ("/api/models/owner/name/", "/owner/name/resolve/", "/api/v1/models/owner/name/repo")
     assert all(request.target.startswith(known) for request in hub.requests())
-    assert {request.headers["user-agent"] for request in (*hub.requests(), *hub.storage.requests())} == {"dsload"}
+    agents = {request.headers["user-agent"] for request in (*hub.requests(), *hub.storage.requests())}
+    assert agents == {f"dsload/{__version__}"}
 
 
 @pytest.mark.parametrize(

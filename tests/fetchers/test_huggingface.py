@@ -65,6 +65,12 @@ def many(hub: Hub) -> Repo:
 
 LINKS = {
     "a line before": lambda url: ["</style.css>; rel=preload; as=style", f'<{url}>; rel="next"'],
+    "a line after": lambda url: [f'<{url}>; rel="next"', "</docs>; rel=help"],
+    "lines around it": lambda url: [
+        "</first>; rel=first",
+        f'<{url}>; rel="next"',
+        "<>;rel=last",
+    ],
     "one line": lambda url: [f'</style.css>; rel=preload; as=style, <{url}>; rel="next", </z>; rel="last"'],
     "no quotes": lambda url: [f"<{url}>;rel=next"],
     "upper case": lambda url: [f'<{url}> ; REL = "NEXT"'],

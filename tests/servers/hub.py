@@ -213,9 +213,13 @@ def storage_path(file: RepoFile) -> str:
 
 
 class Storage(SigningStorage):
-    """The host of LFS objects: it serves /lfs/<sha256> to whom the hub has signed for it, else 403."""
+    """The host of LFS objects: it serves /lfs/<sha256> to whom the hub has signed for it, else 403.
+
+    Without a range it serves no object of more than `whole` bytes, as the bridge of Hugging Face does above 50 GB.
+    """
 
     def __init__(self, *, tls: CA | None = None, rate: float | None = None) -> None:
+        self.whole: int | None = None
         self._objects: dict[str, File] = {}
         self._count = count()
         super().__init__(tls=tls, rate=rate)
@@ -237,6 +241,8 @@ class Storage(SigningStorage):
             return super()._answer(path, request, fault)
         if not self._allowed(path, _query(request).get("Signature", "")):
             return _Answer(403, {"Content-Type": "application/xml"}, ACCESS_DENIED)
+        if self.whole is not None and len(self._objects[path].body) > self.whole and "range" not in request.headers:
+            return _Answer(400, {"Content-Type": "text/plain"}, b"Range header required for a file of this size")
         return answer_file(self._objects[path], request.headers, ignore_range=fault.ignore_range)
 
     def _allowed(self, path: str, signature: str) -> bool:
