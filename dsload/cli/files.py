@@ -5,14 +5,15 @@ import sys
 from pathlib import Path
 
 from dsload.errors import UsageError
+from dsload.formats.text import decoded
 
 
 def read_file(path: str) -> str:
     """The text of a file; - is stdin. Raises UsageError."""
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not text"
+        return decoded(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
         raise UsageError("reading", path, why) from error
 
 

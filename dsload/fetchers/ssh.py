@@ -7,13 +7,16 @@ import hashlib
 import io
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import paramiko
 
 from dsload.errors import RefusedError, UsageError
+from dsload.formats.text import decoded
 from dsload.secrets import Secrets, logger
 
 PORT = 22
@@ -87,7 +90,10 @@ def _known_keys(path: str, name: str) -> Mapping[str, paramiko.PKey]:
     if not path and not os.path.isfile(file):
         return {}
     try:
-        found = paramiko.HostKeys(file).lookup(name)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as plain:
+            plain.write(decoded(Path(file).read_bytes()))
+            plain.flush()
+            found = paramiko.HostKeys(plain.name).lookup(name)
     except (OSError, paramiko.SSHException, ValueError) as error:
         raise UsageError("reading the secret" if path else "reading", file, str(error), "check its content") from error
     if path and not found:

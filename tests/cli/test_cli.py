@@ -143,7 +143,7 @@ def test_variables_are_checked_as_flags_are(
 
 
 def test_secrets_and_verbose_by_variable(root: Path, tmp_path: Path) -> None:
-    trees.make(tmp_path / "secrets", {"token": b"\xff\xfe"})
+    trees.make(tmp_path / "secrets", {"token": b"\xff"})
     env = {"DSLOAD_MOUNT_SECRETS": str(tmp_path / "secrets"), "DSLOAD_VERBOSE": "1"}
     done = command.run("load", "file:///x", "--mount-path", "x", "--mount-root", root, env=env)
     assert done.code == 2

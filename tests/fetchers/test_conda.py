@@ -232,10 +232,14 @@ def test_name_and_prefix_are_replaced(site: Site, tmp_path: Path, uri: str, opti
 
 
 def test_variables_are_in_the_state_of_the_environment(site: Site) -> None:
-    text = "{variables: {URL: 'http://x', EMPTY: , NUMBER: 7}, dependencies: [tool]}"
+    text = (
+        "\ufeff{variables: {URL: 'http://x', EMPTY: , NUMBER: 7, DEBUG: on, MASK: 022, AT: 12:30:00},"
+        " dependencies: [tool]}"
+    )
     assert site.load("env", **{"environment.yaml": text}).code == 0
     state = json.loads((site.folder("env") / "conda-meta/state").read_text())
-    assert state["env_vars"] == {"URL": "http://x", "EMPTY": "", "NUMBER": "7"}
+    said = {"URL": "http://x", "EMPTY": "", "NUMBER": "7", "DEBUG": "on", "MASK": "22", "AT": "12:30:00"}
+    assert state["env_vars"] == said  # as conda reads YAML 1.2
 
 
 def test_what_decides_and_what_does_not(site: Site) -> None:
@@ -279,6 +283,11 @@ def test_unknown_keys_are_warned_of(small: Path) -> None:
         ("{dependencies: ['=1.0']}", r"'=1\.0'"),
         ("{dependencies: ['']}", r"''"),
         ("{dependencies: ['tool[nosuch=x]']}", r"'tool\[nosuch=x\]'"),
+        (
+            "dependencies: [tool]\nchannels: []\ndependencies: [other]\n",
+            r"line 3: the key 'dependencies' appears twice",
+        ),
+        ("a: &a [*a]\n", r"line 1"),
         ("{dependencies: [tool]}\n---\n{dependencies: [tool]}\n", r"line 2"),
         ("!!python/object/apply:os.system [id]", r"line 1"),
     ],

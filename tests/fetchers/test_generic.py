@@ -182,6 +182,14 @@ def test_a_known_host(sshd: Sshd, folder: Path, root: Path, tmp_path: Path) -> N
     assert read_tree(root / "set") == {"a": b"content"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_secrets_that_windows_wrote(sshd: Sshd, folder: Path, root: Path, tmp_path: Path, encoding: str) -> None:
+    for name, file in (("known_hosts", sshd.known_hosts), ("ssh-privatekey", sshd.key)):
+        (tmp_path / name).write_bytes(file.read_text().replace("\n", "\r\n").encode(encoding))
+    bring(sftp(sshd, folder), root, read_secrets(tmp_path))
+    assert read_tree(root / "set") == {"a": b"content"}
+
+
 @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
 def test_a_host_of_which_one_key_is_known(passwords: PasswordSftp, root: Path, tmp_path: Path, kind: str) -> None:
     """It is asked for that one, whichever it would show first."""

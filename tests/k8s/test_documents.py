@@ -6,6 +6,11 @@ from dsload.errors import UsageError
 from dsload.k8s.documents import read_documents
 from tests.k8s.reading import SHORT
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for name, before in zip("bcdefghij", "abcdefghi", strict=True)
+)
+
 
 def test_documents_are_numbered_as_people_count_them() -> None:
     text = (
@@ -41,6 +46,8 @@ def test_dates_are_text_and_merge_keys_work() -> None:
         ("a: 1\n? [b]\n: 1\n", "line 2: found unhashable key"),
         ("a: 1\nb: \x07\n", "line 2: special characters are not allowed"),
         ("[" * 3000, "nested too deeply"),
+        ("a: 1\nb: &b {c: *b}\n", "line 2: an alias stands within what it stands for"),
+        (BOMB, "line 7: with its aliases written out it has more than 1,000,000 values"),
     ],
 )
 def test_what_is_not_yaml_is_refused(text: str, words: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsload.errors import UsageError
+from dsload.formats.yaml import read_document
 from dsload.secrets import logger
 
 log = logger(__name__)
@@ -33,15 +34,7 @@ class Environment:
 
 def read_environment(text: str) -> Environment:
     """Read the text of an environment.yaml. Raises UsageError."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        why = f"{line}{getattr(error, 'problem', None) or 'it is not YAML'}"
-        raise UsageError("reading", ENVIRONMENT, why, "fix it") from error
+    found = read_document(text, ENVIRONMENT)
     if found is None:
         return Environment()
     if not isinstance(found, dict):

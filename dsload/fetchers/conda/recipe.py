@@ -7,9 +7,10 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
@@ -17,12 +18,14 @@ from rattler.exceptions import InvalidMatchSpecError
 from dsload.errors import UsageError
 from dsload.fetchers.conda.environment import ENVIRONMENT, read_environment
 from dsload.fetchers.conda.spec import FILES, CondaConfig
+from dsload.formats.text import decoded
 from dsload.secrets import logger, public_uri
 
 log = logger(__name__)
 
 REQUIREMENTS = "requirements.txt"
 _NESTED = re.compile(r"(?P<flag>-[rcf]|--(?:requirement|constraint|find-links)(?=[\s=]))[\s=]*(?P<path>.+)")
+_CODING = re.compile(rb"#.*coding[:=]\s*([-\w.]+)")
 _DEEPEST = 16  # requirements files that name each other
 
 
@@ -95,7 +98,7 @@ def read_recipe(config: CondaConfig) -> Recipe:
     named = [*config.channels, *environment.channels]
     channels = [channel for channel in dict.fromkeys(named) if channel != "nodefaults"]
     listed = Requirements(environment.pip, folder=_folder(config.environment_path))
-    asked = config.requirements or _file(config.requirements_path, REQUIREMENTS)
+    asked = config.requirements.removeprefix("\ufeff") or _file(config.requirements_path, REQUIREMENTS)
     given = Requirements(tuple(asked.splitlines()), folder=_folder(config.requirements_path))
     return Recipe(
         config.name,
@@ -124,22 +127,22 @@ _PATH_OPTIONS = {ENVIRONMENT: "condaEnvironmentYmlPath", REQUIREMENTS: "pipRequi
 
 def _file(path: str, name: str) -> str:
     """The text of the file that an option names, else of the one that a Job mounts; "" without either."""
+    decode = _as_pip_reads if name == REQUIREMENTS else decoded
     if path:
-        return _read(path, f"option {_PATH_OPTIONS[name]}")
+        return _read(path, f"option {_PATH_OPTIONS[name]}", decode)
     usual = os.path.join(FILES, name)
-    return _read(usual, usual) if os.path.isfile(usual) else ""
+    return _read(usual, usual, decode) if os.path.isfile(usual) else ""
 
 
 def _folder(path: str) -> str:
     return os.path.dirname(os.path.abspath(path)) if path else FILES
 
 
-def _read(path: str, where: str) -> str:
+def _read(path: str, where: str, decode: Callable[[bytes], str] = decoded) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not text"
+        return decode(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
         raise UsageError("reading", where if path in where else f"{where} {path}", why) from error
 
 
@@ -173,6 +176,17 @@ def spec_name(spec: str) -> str:
 # Requirements
 
 
+def _as_pip_reads(data: bytes) -> str:
+    """A requirements file, whose first two lines may state its encoding. Raises ValueError."""
+    for line in data.splitlines()[:2]:
+        if match := _CODING.match(line):
+            try:
+                return data.decode(match[1].decode())
+            except LookupError:
+                raise ValueError(f"it says that it is {match[1].decode()}, which is not an encoding") from None
+    return decoded(data)
+
+
 def _whole(given: Requirements) -> Requirements:
     """With the lines of the files that it names, so that a change to them changes the recipe."""
     lines: list[str] = []
@@ -204,6 +218,6 @@ def _lines(lines: tuple[str, ...], folder: str, depth: int, kind: str = "require
         if match["flag"] in ("-f", "--find-links"):
             yield kind, f"--find-links {shlex.quote(path)}"
             continue
-        text = _read(path, f"{REQUIREMENTS}, {path}")
+        text = _read(path, f"{REQUIREMENTS}, {path}", _as_pip_reads)
         below = kind if match["flag"] in ("-r", "--requirement") else "constraint"
         yield from _lines(tuple(text.splitlines()), os.path.dirname(path), depth + 1, below)
