@@ -92,7 +92,7 @@ def whole(run: Run, client: Client) -> Report:
         prepare(plan)
         at.inventory.begin(header)
         forget_plan(at.volume)
-        at.carry_out(plan, client)
+        at.carry_out(plan, client, check=lambda: at.check(listing, plan.delete))
         report = filled(report, plan, run.progress)
         at.finish(header, report)
         return report

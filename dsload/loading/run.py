@@ -2,13 +2,14 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dsload.errors import BusyError, InterruptedLoad, NotFoundError
 from dsload.fetchers.base import Held
 from dsload.listing import Entry, Listing
 from dsload.loading.fitting import fit
+from dsload.loading.indexes import check_shards
 from dsload.loading.plan import Plan, as_loaded, make_plan
 from dsload.loading.settings import Settings, Target
 from dsload.loading.steps import bring, intact, marker_of, now
@@ -129,14 +130,41 @@ class Opened:
         fit(plan, self.volume)
         return plan
 
-    def carry_out(self, plan: Plan, client: Client, watch: Callable[[], None] | None = None) -> None:
-        """Bring what a plan says, and then delete what it says; all of it is safe on the volume afterwards."""
+    def carry_out(
+        self,
+        plan: Plan,
+        client: Client,
+        watch: Callable[[], None] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Bring what a plan says, and then delete what it says; all of it is safe on the volume afterwards.
+
+        Args:
+            plan: of the load or a part of it.
+            client: to bring by.
+            watch: as of Run, if it is not its own.
+            check: called before anything is deleted; may raise to end the load.
+        """
         run = self.run
         supply = run.supply
         transfer = Transfer(
             client, self.volume, self.inventory, run.progress, run.settings.verify, str(supply.asked), supply.pinned
         )
-        bring(plan, self.volume, self.inventory, transfer, watch or self.watch)
+        bring(plan, self.volume, self.inventory, transfer, watch or self.watch, check)
+
+    def check(self, listing: Listing, gone: Collection[str]) -> None:
+        """Check that what is in place is whole, as far as files say what belongs to them.
+
+        Args:
+            listing: what was loaded; at a commit it is as it was committed, whatever its files say.
+            gone: paths that are about to be deleted.
+
+        Raises:
+            IntegrityError: something is missing.
+        """
+        if self.run.settings.verify and not self.run.supply.pinned:
+            source = str(self.run.supply.asked)
+            check_shards(listing.entries, self.run.selects(listing), self.volume, frozenset(gone), source)
 
     def finish(self, header: Header, report: Report, round: str = "") -> None:
         """Write the inventory and the marker: the load is complete, of shards in this round."""

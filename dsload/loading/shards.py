@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import reduce
 from operator import add
 
-from dsload.errors import UsageError
+from dsload.errors import IntegrityError, UsageError
 from dsload.listing import Listing
 from dsload.loading.plan import Plan
 from dsload.loading.run import Opened, Run, prepared, refuse_shards
@@ -113,6 +113,11 @@ def _finish_shared(at: Opened, plan: SharedPlan, report: Report, listing: Listin
     if current is None or current.id != plan.id or len(ended) < plan.count:
         return
     inventory.resume(lambda row: True)
+    try:
+        at.check(listing, plan.delete)
+    except IntegrityError:
+        forget_plan(volume)  # the source has to change, and with it the plan
+        raise
     take_away(plan.delete, plan.forget, volume, inventory)
     inventory.sync()
     by_shards = reduce(add, (said.files for said in ended.values()))

@@ -59,12 +59,20 @@ def prepare(plan: Plan) -> None:
         reader.prepare([entry for entry in plan.load if entry.reader is reader])
 
 
-def bring(plan: Plan, volume: Volume, inventory: Inventory, transfer: Transfer, watch: Callable[[], None]) -> None:
-    """Bring what a plan says, then delete what it says, and sync."""
+def bring(
+    plan: Plan,
+    volume: Volume,
+    inventory: Inventory,
+    transfer: Transfer,
+    watch: Callable[[], None],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Bring what a plan says, check what has come, then delete what the plan says, and sync."""
     transfer.progress.expect(len(plan.load), plan.bytes_to_load)
     clear_way(plan, volume, inventory)
     if plan.load:
         transfer.run(plan.load, watch)
+    check()
     take_away(plan.delete, plan.forget, volume, inventory)
     inventory.sync()
 

@@ -1,9 +1,10 @@
 """What has come of a large file: its bytes on the volume, hashed as they arrive, until it is whole and in place."""
 
+import os
 import threading
 from collections.abc import Callable
 
-from dsload.errors import ChangedError, VolumeError
+from dsload.errors import ChangedError, IntegrityError, VolumeError
 from dsload.listing import Checksum, Entry
 from dsload.target.inventory import Row
 from dsload.transfer.checksum import Digest
@@ -135,8 +136,18 @@ class Content:
         """Put the file in place."""
         entry, volume, inventory = self.entry, self.delivery.volume, self.delivery.inventory
         actual = str(self.actual() or "")
+        if self.checksum is None or self.checksum.parts:
+            self._check_head()
         mtime = volume.finish_partial(self.partial.fd, entry.path, entry.executable)
         row = Row(entry.path, self.partial.size, actual, entry.version, mtime, executable=entry.executable)
         inventory.intend(row)
         volume.adopt(self._name, entry.path)
         self.delivery.placed(row, verified=self.checksum is not None)
+
+    def _check_head(self) -> None:
+        fd = self.partial.fd
+        try:
+            self.delivery.check_head(self.entry, self.partial.size, lambda start, end: os.pread(fd, end - start, start))
+        except IntegrityError:
+            self.partial.restart()  # no later run may resume from this
+            raise

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from dsload.errors import ChangedError, DsloadError, IntegrityError
+from dsload.formats.tensors import Read, fault
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
 from dsload.report import Progress
 from dsload.secrets import logger
@@ -117,6 +118,21 @@ class Delivery:
         """Note that content has the checksum that its source states."""
         if stated.hint:
             self._proven.add(_form(stated))
+
+    def check_head(self, entry: Entry, size: int, read: Read) -> None:
+        """Compare a file without a checksum of the whole with what its own head says of it, if files are verified.
+
+        Args:
+            entry: the file.
+            size: bytes that have come.
+            read: gives bytes of them.
+
+        Raises:
+            IntegrityError: it is cut, or something else than its name says.
+        """
+        if self.verify and (why := fault(entry.path, size, read)):
+            fix = "replace it at the source, or exclude it; --no-verify takes it as it is"
+            raise IntegrityError("checking", self.where(entry), why, fix)
 
     def placed(self, row: Row, verified: bool) -> None:
         """Note that a file is in place."""

@@ -203,6 +203,8 @@ class Transfer:
                 self._delivery.refetching(entry)
                 self._fetch_again(entry, actual)
                 return
+        if stated is None or stated.parts:
+            self._delivery.check_head(entry, len(data), lambda start, end: data[start:end])
         began = time.perf_counter()
         mtime = self._delivery.volume.place(entry.path, data, entry.executable)
         self._place_time += (time.perf_counter() - began - self._place_time) / 8
