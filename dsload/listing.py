@@ -148,6 +148,10 @@ class HttpReader:
         """The checksum of the whole file, if a response's headers state it."""
         return None
 
+    def objection(self, entry: "Entry", response: Response) -> DsloadError | None:
+        """Why a good answer is not the file all the same; None if it may be."""
+        return None
+
     def explain(self, entry: "Entry", response: Response) -> DsloadError | None:
         """The error that a response of 300 and more means at this source; None if its status says it all."""
         return None

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import pycurl
+
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Request, Response
 from dsload.transfer.content import Content
 from dsload.transfer.delivery import Delivery
 from dsload.transfer.exchange import Abandon, Exchange
-from dsload.transfer.parts import cut, part_size
-from dsload.transfer.ranges import PartGet, is_part, read_range, start_of, total_of, validator_of
-from dsload.transfer.retry import Failure
+from dsload.transfer.parts import Version, cut, part_size
+from dsload.transfer.ranges import PartGet, is_part, read_range, start_of, total_of, version_of
+from dsload.transfer.retry import Failure, backoff
 
 
 class BigFile:
@@ -123,25 +125,44 @@ class BigFile:
             ChangedError: the answer is of another version than the listing, or than the parts before.
             Abandon: the server ignored the range; the file is read again in one stream.
         """
-        content, validator = self._content, validator_of(response)
-        known = content.partial.validator
-        if known and validator and known not in (validator, response.headers.get("last-modified")):
-            self._discard()
-            raise content.changed("it has another version than when its first part was read")
+        content, version, reader = self._content, version_of(response), self._entry.reader
+        if isinstance(reader, HttpReader) and (error := reader.objection(self._entry, response)):
+            raise error
         total = total_of(response)
         if self._entry.size >= 0 and total is not None and total != self._entry.size:
             raise self._delivery.resized(self._entry, total)
-        if is_part(response):
+        if version.differs(content.partial.version) and not content.mixed:
+            self._meet_another(version, response)
+        if is_part(response) and "content-encoding" not in response.headers:
             if start_of(response) != start:
                 raise content.changed(f"the server sent the range {response.headers.get('content-range')!r}")
-            content.partial.agree(validator)
+            content.partial.agree(version)
             self._fan_out()
         elif not content.streaming:
-            self._stream_instead(start, validator)
+            self._stream_instead(version, fresh=start == 0 and not is_part(response))
         else:
-            content.partial.agree(validator)
-        if content.checksum is None and self._delivery.verify and isinstance(self._entry.reader, HttpReader):
-            content.learn(self._entry.reader.stated(self._entry, response))
+            content.partial.agree(version)
+        if content.checksum is None and self._delivery.verify and isinstance(reader, HttpReader):
+            content.learn(reader.stated(self._entry, response))
+
+    def _meet_another(self, version: Version, response: Response) -> None:
+        """Go on though an answer states another version than the parts before, or raise.
+
+        Servers behind one name may state different ETags for the same content. If a checksum is stated, that tells; if
+        not, one answer agrees with itself.
+        """
+        content, stated = self._content, self._content.checksum
+        if content.streaming:
+            content.partial.forget_version()
+        elif self._delivery.verify and stated and not stated.hint:
+            content.mixed = True
+            if not is_part(response) and self._entry.checksum:
+                raise content.changed("another server answers")
+        elif version.is_later(content.partial.version):
+            self._discard()
+            raise content.changed("it has another version than when its first part was read")
+        else:
+            self._stream_instead(version, fresh=False)
 
     def _fan_out(self) -> None:
         with self._lock:
@@ -150,19 +171,20 @@ class BigFile:
             self._fanned_out = True
         self._spread(self)
 
-    def _stream_instead(self, start: int, validator: str) -> None:
+    def _stream_instead(self, version: Version, fresh: bool) -> None:
+        """Read the file in one stream: the one that answers now, if it is fresh, or another. Raises Abandon."""
         content = self._content
         with self._lock:
             if content.streaming:
                 raise Abandon
             content.streaming = True
-            fresh = start == 0 and not content.partial.durable and not self._fanned_out
+            fresh = fresh and not content.partial.durable and not self._fanned_out
             if fresh:
                 self._gaps = []
             else:
                 content.outdate()
         if fresh:
-            content.partial.agree(validator)
+            content.partial.agree(version)
             return
         self._start_over()
         raise Abandon
@@ -199,6 +221,8 @@ class BigFile:
             content.place()
         elif self._first:
             content.partial.restart()  # no later run may resume from this
+            if content.mixed:
+                raise content.changed("its parts are of different versions")
             raise self._delivery.mismatch(self._entry, stated, actual)
         else:
             self._delivery.refetching(self._entry)
@@ -243,14 +267,13 @@ class _ChecksumHead(Exchange):
         self._learn(self._response)
 
     def failed(self, failure: Failure) -> None:
-        where = self._delivery.where(self._entry)
-        error = self._delivery.client.retry(self, failure, "asking for the checksum of", where)
-        if error is None:
-            return
-        if error.retry:
-            self._delivery.fail(error)
-        else:
+        silent = failure.curl == pycurl.E_OPERATION_TIMEDOUT and self.attempt > 0
+        if silent or backoff(failure, self.attempt) is None:
             self._learn(None)
+            return
+        where = self._delivery.where(self._entry)
+        if error := self._delivery.client.retry(self, failure, "asking for the checksum of", where):
+            self._delivery.fail(error)
 
     def broke(self, error: Exception) -> None:
         self._delivery.fail(error)

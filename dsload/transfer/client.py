@@ -185,10 +185,16 @@ class Client:
         return self._answer(fetch)
 
     def fetch_all(
-        self, requests: Iterable[Request], doing: str, where: str, body: Wanted = always
+        self, requests: Iterable[Request], doing: str, where: str, body: Wanted = always, once: bool = False
     ) -> Iterator[Response]:
-        """Many requests at once; their answers as of fetch(), in the order of the requests."""
-        fetches = [Fetch(self, request, doing, where, body) for request in requests]
+        """Many requests at once; their answers as of fetch(), in the order of the requests.
+
+        Args:
+            requests, doing, where, body: as of fetch().
+            once: whether each is tried again only if the server asks for that; the status of an answer that did not
+                come is 0.
+        """
+        fetches = [Fetch(self, request, doing, where, body, once=once) for request in requests]
         for fetch in fetches:
             self.submit(fetch)
         try:

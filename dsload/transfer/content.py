@@ -25,6 +25,7 @@ class Content:
         checksum: what the source states, as far as it is known.
         digest: of the bytes so far; None if nothing is hashed.
         streaming: whether the file is read in one stream, as its source gives no ranges.
+        mixed: whether parts come from servers that state different versions, so that the checksum has to tell.
         epoch: grows when parts under way become worthless; what they still bring is dropped.
     """
 
@@ -36,13 +37,14 @@ class Content:
         self.checksum = entry.checksum
         self.digest: Digest | None = None
         self.streaming = not entry.reader.ranges or entry.size < 0
+        self.mixed = False
         self.epoch = 0
         self._finished = False
         self._lock = threading.Lock()
         if not entry.version:
             self.partial.restart()
         elif entry.checksum is not None and entry.version == entry.checksum.value:
-            self.partial.forget_validator()
+            self.partial.forget_version()
 
     def wanted(self, epoch: int) -> bool:
         """Whether what a part of this epoch brings is still of use."""

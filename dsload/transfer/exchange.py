@@ -7,7 +7,7 @@ from typing import Protocol
 
 from dsload.errors import DsloadError, IntegrityError
 from dsload.listing import Request, Response
-from dsload.transfer.retry import Budget, Failure, backoff
+from dsload.transfer.retry import Budget, Failure, backoff, is_unanswered
 
 LARGEST_PAGE = 256 << 20  # bytes of an answer that is kept in memory: more than an index of a million files
 
@@ -95,12 +95,21 @@ class Fetch(Exchange):
         doing, where: for messages.
         wanted: whether the headers make the body wanted.
         sink: what the body of a good answer is written to, if not kept.
+        once: whether it is tried again only if the server asks for that; the status of an answer that did not come is 0.
     """
 
     def __init__(
-        self, runner: Runner, request: Request, doing: str, where: str, wanted: Wanted, sink: Sink | None = None
+        self,
+        runner: Runner,
+        request: Request,
+        doing: str,
+        where: str,
+        wanted: Wanted,
+        sink: Sink | None = None,
+        once: bool = False,
     ) -> None:
         super().__init__()
+        self._once = once
         self.doing, self.where = doing, where
         self._runner, self._request, self._wanted, self._sink = runner, request, wanted, sink
         self._body: list[bytes] = []
@@ -145,7 +154,9 @@ class Fetch(Exchange):
         self._done.set()
 
     def failed(self, failure: Failure) -> None:
-        if failure.response and failure.response.status >= 300 and backoff(failure, self.attempt) is None:
+        if self._once and is_unanswered(failure):
+            self._response, self._body = failure.response or Response(self._request.url, 0, {}), []
+        elif failure.response and failure.response.status >= 300 and backoff(failure, self.attempt) is None:
             self._response, self._body = failure.response, [failure.response.body]
         elif error := self._runner.retry(self, failure, self.doing, self.where):
             self._error = error

@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from dsload.listing import Entry
@@ -44,6 +45,28 @@ def cut(gaps: Sequence[tuple[int, int]], size: int) -> tuple[tuple[int, int], li
     if end - start < size + SMALLEST_PART // 2:
         return (start, end), others
     return (start, start + size), [(start + size, end), *others]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an answer states of the version of its content.
+
+    Args:
+        validator: an ETag or a date, "" if neither is stated.
+        modified: the date.
+    """
+
+    validator: str = ""
+    modified: str = ""
+
+    def differs(self, other: "Version") -> bool:
+        """Whether this is another version than one that was seen before."""
+        known = other.validator
+        return bool(known and self.validator) and known not in (self.validator, self.modified)
+
+    def is_later(self, other: "Version") -> bool:
+        """Whether the dates differ too, so that this is not the same content from another server of the same name."""
+        return bool(self.modified and other.modified) and self.modified != other.modified
 
 
 class Spans:
@@ -91,7 +114,7 @@ class Partial:
 
     def __init__(self, data: int, journal: int, size: int) -> None:
         self.fd, self._journal, self.size = data, journal, size
-        self.validator = ""
+        self.version = Version()
         self.restarts = 0  # how often restart() was called; it grows before a byte is gone
         self._durable, self._written, self._seen = Spans(), Spans(), Spans()
         self._lock = threading.Lock()
@@ -104,24 +127,24 @@ class Partial:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 record = json.loads(line)
                 if "validator" in record:
-                    self.validator = str(record["validator"])
+                    self.version = Version(str(record["validator"]), str(record.get("modified", "")))
                 elif 0 <= record["start"] < record["end"] <= min(length, self.size):
                     self._durable.add(record["start"], record["end"])
                     self._written.add(record["start"], record["end"])
         if text and not text.endswith(b"\n"):
             os.write(self._journal, b"\n")
 
-    def agree(self, validator: str) -> None:
+    def agree(self, version: Version) -> None:
         """Note the version that the parts are read at."""
         with self._lock:
-            if validator and not self.validator:
-                self.validator = validator
-                self._append({"validator": validator})
+            if version.validator and not self.version.validator:
+                self.version = version
+                self._append({"validator": version.validator, "modified": version.modified})
 
-    def forget_validator(self) -> None:
-        """Agree again, for content that its version identifies: another host may serve it under another ETag."""
+    def forget_version(self) -> None:
+        """Agree again, for content that is known by more: another host may serve it under another ETag."""
         with self._lock:
-            self.validator = ""
+            self.version = Version()
 
     def write(self, chunk: bytes | memoryview, position: int) -> None:
         """Put bytes in their place."""
@@ -168,7 +191,7 @@ class Partial:
             self.restarts += 1
             os.ftruncate(self._journal, 0)
             os.ftruncate(self.fd, 0)
-            self.validator = ""
+            self.version = Version()
             self._durable, self._written = Spans(), Spans()
 
     def drop_cache(self, start: int, end: int) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from dsload.listing import BytesReader, HttpReader, Request, Response
 from dsload.transfer.content import Content
 from dsload.transfer.exchange import Abandon, Exchange, ends_itself
+from dsload.transfer.parts import Version
 from dsload.transfer.retry import EXPIRED, Failure
 
 _SAVE = 8 << 20  # bytes of a part between two syncs: what a kill costs each connection at most
@@ -74,7 +75,8 @@ class PartGet(Exchange):
         if self._content.streaming:
             return replace(request, headers={**headers, "Range": "bytes=0-"})
         headers["Range"] = f"bytes={self._position}-{self._end - 1}"
-        if (validator := self._content.partial.validator) and not validator.startswith("W/"):
+        validator = self._content.partial.version.validator
+        if validator and not validator.startswith("W/") and not self._content.mixed:
             headers["If-Range"] = validator
         return replace(request, headers=headers)
 
@@ -197,12 +199,12 @@ def read_range(content: Content, reader: BytesReader, start: int, end: int, epoc
         content.stream_done(position, epoch)
 
 
-def validator_of(response: Response) -> str:
-    """What differs between versions: a strong ETag, else Last-Modified, as If-Range takes them (RFC 9110, 13.1.5),
-    else a weak ETag.
+def version_of(response: Response) -> Version:
+    """What tells an answer's version from others: a strong ETag, else Last-Modified, as If-Range takes them (RFC 9110,
+    13.1.5), else a weak ETag.
     """
-    etag = response.headers.get("etag", "")
-    return etag if etag.startswith('"') else response.headers.get("last-modified", etag)
+    etag, modified = response.headers.get("etag", ""), response.headers.get("last-modified", "")
+    return Version(etag if etag.startswith('"') else modified or etag, modified)
 
 
 def is_part(response: Response) -> bool:
@@ -211,7 +213,9 @@ def is_part(response: Response) -> bool:
 
 
 def total_of(response: Response) -> int | None:
-    """The size of the whole file, from Content-Range of a part, else Content-Length."""
+    """The size of the whole file, from Content-Range of a part, else Content-Length; None if that is of another form."""
+    if "content-encoding" in response.headers:
+        return None
     if is_part(response):
         total = response.headers.get("content-range", "").rpartition("/")[2]
     else:

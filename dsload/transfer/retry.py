@@ -146,6 +146,13 @@ def _worth_retrying(failure: Failure, attempt: int) -> bool:
     return failure.response.status in _RETRY_STATUS
 
 
+def is_unanswered(failure: Failure) -> bool:
+    """Whether a question was not answered, or refused without a word of when to ask again: another may be answered."""
+    if failure.response:
+        return asked_wait(failure.response.headers) is None
+    return failure.curl in _RETRY_CURL and not _speaks_no_tls(failure)
+
+
 def _speaks_no_tls(failure: Failure) -> bool:
     words = failure.reason.lower()
     return failure.curl == pycurl.E_SSL_CONNECT_ERROR and bool(_PLAIN.search(words) or _NO_TLS.search(words))
@@ -192,7 +199,7 @@ def to_error(failure: Failure, doing: str, where: str) -> DsloadError:
         return ChangedError(doing, where, "the source changed while it was read", "run the same command again")
     if status in (404, 410):
         return NotFoundError(doing, where, failure.reason, "check the URI")
-    if 300 <= status < 500 and status not in _RETRY_STATUS:
+    if status not in _RETRY_STATUS:
         fix = _ADVICE.get(status, "check the URI and the options")
         return RefusedError(doing, where, failure.reason, fix)
     return UnreachableError(doing, where, failure.reason, again)

@@ -48,6 +48,8 @@ class SmallGet(Exchange):
 
     def begin(self, response: Response) -> None:
         self._chunks, self._got, self._response = [], 0, response
+        if error := cast(HttpReader, self._entry.reader).objection(self._entry, response):
+            raise error
         length = response.headers.get("content-length", "")
         if length.isdecimal() and int(length) != self._entry.size:
             raise self._delivery.resized(self._entry, int(length))

@@ -434,12 +434,14 @@ def covers(request: Request, offset: int) -> bool:
 def test_a_file_that_changes_between_two_parts(
     fault: FaultServer, volume: Path, etag: str | None, modified: str | None, new: bytes
 ) -> None:
-    """It is listed again, and what is there in the end is all new; the server is asked to notice it, too."""
+    """What is there in the end is all new; the server is asked to notice the change, too. It is listed again if a date or
+    a size says that it changed: two servers of one name may state different ETags for the same content.
+    """
     url = fault.put("/big.bin", BIG, etag=etag, modified=modified)
     fault.order("/big.bin", change(new), when=second_part)
     done = run(url, volume)
     assert (done.code, done.tree) == (0, {"big.bin": new}), done.result.err
-    assert "listing it again" in done.result.err
+    assert ("listing it again" in done.result.err) == (modified == "" or len(new) != SIZE)
     asked = next(request for request in fault.requests() if second_part(request))
     assert ("if-range" in asked.headers) == (etag == "" or modified == "")  # a weak ETag is nothing for it
 
@@ -464,7 +466,6 @@ def test_a_file_that_changes_between_two_loads(fault: FaultServer, volume: Path)
     fault.put("/set/big.bin", NEW, modified=modified)
     done = run(f"{fault.url}/set/", volume)
     assert (done.code, done.tree) == (0, {"big.bin": NEW}), done.result.err
-    assert "listing it again" in done.result.err
 
 
 def test_a_file_that_keeps_changing(fault: FaultServer, volume: Path) -> None:
@@ -474,7 +475,7 @@ def test_a_file_that_keeps_changing(fault: FaultServer, volume: Path) -> None:
     done = run(url, volume)
     assert (done.code, done.tree) == (9, {})
     assert_matches(done, r"big\.bin from .*: it has another version than .*; run the same command again")
-    assert len([r for r in fault.requests() if r.method == "HEAD"]) >= 3
+    assert len([r for r in fault.requests() if r.method == "HEAD" or r.headers.get("range") == "bytes=0-0"]) >= 3
 
 
 @pytest.mark.parametrize("new", [b"shorter", SMALL + b"longer"])

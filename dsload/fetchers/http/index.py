@@ -3,6 +3,10 @@
 Pure: bytes in, links out. A page is hostile input: every pattern here takes time in proportion to its
 length, and names that would leave the target are kept as they are, for the caller to refuse.
 
+A row of an index states a size or a time, or its text is the last name of where it leads; other links belong to the
+page. No row is left out: one that does not lead to a child of the folder is a file elsewhere on the same server, as
+Nexus Repository's browse pages have them, or a stray, for the caller to refuse.
+
 The formats:
 
 - nginx, ngx_http_autoindex_module: `<pre>` rows of link, `01-Mar-2024 02:02` and a size, exact unless it
@@ -39,6 +43,7 @@ class Link:
         directory: whether the page says that it is one.
         size: bytes; -1 if the page does not state it exactly, and for directories.
         modified: ISO 8601, as precise as on the page, with a zone only if the page has one; empty if unknown.
+        stray: whether it is a row that does not lead to a file or folder of this index.
     """
 
     name: str
@@ -46,14 +51,16 @@ class Link:
     directory: bool
     size: int
     modified: str
+    stray: bool = False
 
 
 class _Row(NamedTuple):
-    """What a page states of one link. The href is ASCII, relative or not."""
+    """What a page states of one link. The href is ASCII, relative or not; the text is what a reader sees."""
 
     href: str
     size: int
     modified: str
+    text: str = ""
 
 
 _HEADING = re.compile(r"<(?:title|h1)\b[^<>]*+>\s*+(?:Index of|Directory listing for)\s++/", re.IGNORECASE)
@@ -83,7 +90,7 @@ _SORTING_KEYS = frozenset({"C", "O", "sort", "order"})
 def parse_index(page: bytes, content_type: str, url: str) -> list[Link] | None:
     """Read a directory index; None if the page does not come from a server in the module's list.
 
-    Links that lead up, below a subfolder, to another origin or only to another sorting are left out.
+    Links that are not rows, and those that lead up or only to another sorting, are left out.
 
     Args:
         page: the body of the response.
@@ -132,7 +139,9 @@ def _anchors(text: str, details: Callable[[str], tuple[int, str]]) -> Iterator[_
     while anchor:
         following = next(anchors, None)
         rest = text[anchor.end() : following.start() if following else len(text)]
-        yield _Row(_ascii(_unescaped(anchor[anchor.lastindex or 0])), *details(rest.partition("</a>")[2]))
+        inside, _, after = rest.partition("</a>")
+        shown = _unescaped(_TAG.sub("", inside.partition(">")[2])).strip()
+        yield _Row(_ascii(_unescaped(anchor[anchor.lastindex or 0])), *details(after), shown)
         anchor = following
 
 
@@ -205,7 +214,7 @@ def _nginx_row(item: dict[str, Any]) -> _Row:
     # Dots are encoded if they are a hostile name, which would otherwise be taken for a link to the parent.
     href = "%2E" * len(name) if name in (".", "..") else quote(name, safe="", errors="surrogateescape")
     slash = "/" if item["type"] == "directory" else ""
-    return _Row(f"./{href}{slash}", _json_size(item), f"{_iso_day(time)}T{time['time']}Z" if time else "")
+    return _Row(f"./{href}{slash}", _json_size(item), f"{_iso_day(time)}T{time['time']}Z" if time else "", name)
 
 
 def _is_caddy_item(item: Any) -> bool:
@@ -218,7 +227,7 @@ def _is_caddy_item(item: Any) -> bool:
 
 def _caddy_row(item: dict[str, Any]) -> _Row:
     time = item["mod_time"] if _RFC_3339.fullmatch(item["mod_time"]) else ""
-    return _Row(_ascii(item["url"]), _json_size(item), time)
+    return _Row(_ascii(item["url"]), _json_size(item), time, item["name"])
 
 
 def _json_size(item: dict[str, Any]) -> int:
@@ -250,38 +259,67 @@ class _Folder:
         return cls(f"{parts.scheme}://{parts.netloc}{folder}", _origin(url), folder.split("/")[:-1], folder == path)
 
     def link(self, row: _Row) -> Link | None:
-        """The link, or None if it does not lead to a direct child."""
+        """The link, or None if it is not a row, leads up, or only sorts."""
         path, _, query = row.href.partition("#")[0].partition("?")
-        below = self._below(path)
-        if not below:
+        place = self._resolved(path)
+        if place is None or self._is_above(place[1]):
             return None
-        encoded = below.removesuffix("/")
-        directory = below != encoded
-        name = unquote(encoded, errors="surrogateescape")
-        deeper = "/" in encoded and not {".", ".."} & set(name.split("/"))
-        if not encoded or deeper:
+        site, segments = place
+        sorts = _SORTING_KEYS.issuperset(pair.partition("=")[0] for pair in re.split("[;&]", query))
+        query = "" if not query or sorts else f"?{query}"
+        directory, own = segments[-1] == "", _origin(site) == self.origin
+        name = unquote(segments[-1] or segments[-2], errors="surrogateescape")
+        called = row.text.strip("/").rpartition("/")[2] == name
+        is_row = called or row.size >= 0 or bool(row.modified)
+        below = self._below(segments)
+        if below and (own or is_row):
+            name = unquote("/".join(below), errors="surrogateescape").removesuffix("/")
+            href = self.prefix + "/".join(below) + query
+            return Link(name, href, directory, -1 if directory else row.size, row.modified)
+        if not is_row:
             return None
-        if query and not _SORTING_KEYS.issuperset(pair.partition("=")[0] for pair in re.split("[;&]", query)):
-            below = f"{below}?{query}"
-        return Link(name, self.prefix + below, directory, -1 if directory else row.size, row.modified)
+        href, elsewhere = f"{site}{'/'.join(segments)}{query}", called and own and not directory
+        return Link(name if called else row.text, href, directory, row.size, row.modified, stray=not elsewhere)
 
-    def _below(self, path: str) -> str | None:
-        """What follows the folder in a reference's path, resolved as RFC 3986, section 5.2, has it."""
+    def _resolved(self, path: str) -> tuple[str, list[str]] | None:
+        """Where a reference leads, as RFC 3986, section 5.2, has it: a site, and the segments of a path; None if that
+        is not a URL of the web.
+        """
+        site = self.prefix.removesuffix("/".join((*self.segments, "")))
         if path.startswith("//") or _SCHEME.match(path):
-            if _origin(path if _SCHEME.match(path) else f"{self.origin[0]}:{path}") != self.origin:
+            url = path if _SCHEME.match(path) else f"{self.origin[0]}:{path}"
+            if _origin(url)[0] not in ("http", "https"):
                 return None
-            path = "/" + path.partition("//")[2].partition("/")[2]
+            scheme, _, rest = url.partition("://")
+            host, _, path = rest.partition("/")
+            site, path = f"{scheme}://{host}", f"/{path}"
         segments = [] if path.startswith("/") else self.segments.copy()
         for segment in path.split("/"):
             if segment not in (".", ".."):
                 segments.append(segment)
             elif segment == ".." and len(segments) > 1:
                 segments.pop()
+        if path.endswith(("/.", "/..")) or path in (".", ".."):
+            segments.append("")
+        return site, segments
+
+    def _is_above(self, segments: list[str]) -> bool:
+        """Whether a path is the folder's own or that of one above it."""
+        above = segments[:-1] if segments[-1] == "" else segments
+        return [*map(unquote, above)] == [*map(unquote, self.segments[: len(above)])]
+
+    def _below(self, segments: list[str]) -> list[str]:
+        """What of a path lies below the folder, if it is that of a direct child, whatever site has it; else nothing.
+
+        More than that is kept if it hides a `..`, for the caller to refuse.
+        """
         depth = len(self.segments)
-        above = segments[:depth]
+        below, above = segments[depth:], segments[:depth]
         if above != self.segments and [*map(unquote, above)] != [*map(unquote, self.segments)]:
-            return None
-        return "/".join(segments[depth:])
+            return []
+        child = len(below) == 1 or (len(below) == 2 and below[1] == "")
+        hostile = not {".", ".."}.isdisjoint("/".join(map(unquote, below)).split("/"))
+        return below if child or hostile else []
 
 
 def _origin(url: str) -> tuple[str, str, int]:
