@@ -164,9 +164,7 @@ def test_a_page_is_not_a_list_of_checksums(fault: FaultServer, volume: Path, nam
 
 
 @pytest.mark.parametrize("status_code", [404, 403])
-def test_checksums_that_are_not_selected_cannot_fail_a_load(
-    fault: FaultServer, volume: Path, status_code: int
-) -> None:
+def test_checksums_that_are_not_selected_cannot_fail_a_load(fault: FaultServer, volume: Path, status_code: int) -> None:
     fault.put("/set/a.bin", SMALL)
     fault.put("/set/SHA256SUMS", b"")
     fault.order("/set/SHA256SUMS", status(status_code), times=ALWAYS)

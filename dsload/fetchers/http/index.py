@@ -278,7 +278,8 @@ class _Folder:
             return Link(name, href, directory, -1 if directory else row.size, row.modified)
         if not is_row:
             return None
-        href, elsewhere = f"{site}{'/'.join(segments)}{query}", called and own and not directory
+        href = f"{site}{'/'.join(segments)}{query}"
+        elsewhere = called and own and not directory and not href.startswith(self.prefix)
         return Link(name if called else row.text, href, directory, row.size, row.modified, stray=not elsewhere)
 
     def _resolved(self, path: str) -> tuple[str, list[str]] | None:
