@@ -95,7 +95,7 @@ class Fetch(Exchange):
         doing, where: for messages.
         wanted: whether the headers make the body wanted.
         sink: what the body of a good answer is written to, if not kept.
-        once: whether it is tried again only if the server asks for that; the status of an answer that did not come is 0.
+        once: whether it is tried again only if the server asks for that; the status is 0 if no answer came.
     """
 
     def __init__(

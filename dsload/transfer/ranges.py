@@ -213,7 +213,7 @@ def is_part(response: Response) -> bool:
 
 
 def total_of(response: Response) -> int | None:
-    """The size of the whole file, from Content-Range of a part, else Content-Length; None if that is of another form."""
+    """The size of the whole file, from Content-Range of a part, else Content-Length; None if it comes decoded."""
     if "content-encoding" in response.headers:
         return None
     if is_part(response):

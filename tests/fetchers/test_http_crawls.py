@@ -107,7 +107,7 @@ def test_a_circle_is_named_soon(server: str, request: pytest.FixtureRequest, fol
     loop(folder)
     running: Nginx | PythonHttp = request.getfixturevalue(server)
     url = f"{running.url}{folder.name}/"
-    with pytest.raises(UnsafePathError, match="listing latest/ of .* in circles.*exclude='latest/") as error:
+    with pytest.raises(UnsafePathError, match=r"listing latest/ of .* in circles.*exclude='latest/") as error:
         bring(url, volume)
     assert error.value.exit_code == 5
     if isinstance(running, Nginx):

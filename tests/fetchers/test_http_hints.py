@@ -278,6 +278,6 @@ def test_a_compressed_file_is_kept_as_it_is_stored(fault: FaultServer, volume: P
 
 def test_an_encoding_that_cannot_be_undone(fault: FaultServer, volume: Path) -> None:
     url = fault.put("/config.json", SMALL, headers={"Content-Encoding": "compress"})
-    with pytest.raises(RefusedError, match="encoding.*; have the server send the file as it is stored"):
+    with pytest.raises(RefusedError, match=r"encoding.*; have the server send the file as it is stored"):
         bring(url, volume)
     assert not contents(volume / "set")

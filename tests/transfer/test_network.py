@@ -434,8 +434,10 @@ def covers(request: Request, offset: int) -> bool:
 def test_a_file_that_changes_between_two_parts(
     fault: FaultServer, volume: Path, etag: str | None, modified: str | None, new: bytes
 ) -> None:
-    """What is there in the end is all new; the server is asked to notice the change, too. It is listed again if a date or
-    a size says that it changed: two servers of one name may state different ETags for the same content.
+    """What is there in the end is all new; the server is asked to notice the change, too.
+
+    It is listed again if a date or a size says that it changed: two servers of one name may state different ETags for
+    the same content.
     """
     url = fault.put("/big.bin", BIG, etag=etag, modified=modified)
     fault.order("/big.bin", change(new), when=second_part)
