@@ -227,8 +227,17 @@ def test_a_login_page_at_another_host(hub: Hub, repo: Repo, volume: Path, fault:
 @pytest.mark.parametrize(
     ("token", "message"),
     [
-        ("", "the repository is gated, and no token was given; accept its terms at {url}/owner/name, then put a token"),
-        ("outsider", "this token's account has no access to it; ask for it at {url}/owner/name"),
+        (
+            "",
+            "the repository is gated, and no token was given (GatedRepo: Access to model owner/name is restricted. You "
+            "must have access to it and be authenticated to access it. Please log in.); accept its terms at "
+            "{url}/owner/name, then put a token",
+        ),
+        (
+            "outsider",
+            "this token's account has no access to it (GatedRepo: Access to model owner/name is restricted and you are "
+            "not in the authorized list. Visit {url}/owner/name to ask for access.); ask for it at {url}/owner/name",
+        ),
     ],
 )
 def test_a_gated_repository(hub: Hub, repo: Repo, volume: Path, tmp_path: Path, token: str, message: str) -> None:
@@ -251,7 +260,12 @@ def test_a_gated_repository_for_one_who_accepted(hub: Hub, repo: Repo, volume: P
 @pytest.mark.parametrize(
     ("uri", "token", "code", "message"),
     [
-        ("hf://owner/nothing", "", 3, "answered 401 Unauthorized, and no token was given; check owner and name, or"),
+        (
+            "hf://owner/nothing",
+            "",
+            3,
+            "and no token was given (Invalid username or password.); check owner and name, or",
+        ),
         ("hf://owner/nothing", "good", 4, "has no model owner/nothing at revision 'main', or this token may not see"),
         ("hf://owner/private", "", 3, "answered 401 Unauthorized, and no token was given"),
         ("hf://owner/private", "good", 4, "has no model owner/private at revision 'main', or this token may not see"),
@@ -259,10 +273,15 @@ def test_a_gated_repository_for_one_who_accepted(hub: Hub, repo: Repo, volume: P
             "hf://owner/name",
             "bad",
             3,
-            "refused the token: Invalid credentials in Authorization header; check the token",
+            "refused the token: 401 Unauthorized (Invalid credentials in Authorization header); check the token",
         ),
         ("hf://datasets/owner/name", "good", 4, "has no dataset owner/name"),
-        ("hf://owner/name@nope", "", 4, "the model owner/name has no revision 'nope'; give a branch, tag or commit"),
+        (
+            "hf://owner/name@nope",
+            "",
+            4,
+            "has no revision 'nope' (RevisionNotFound: Invalid rev id: nope); give a branch",
+        ),
         (f"hf://owner/name@{'0' * 40}", "", 4, f"the model owner/name has no revision '{'0' * 40}'"),
         ("hf://owner/name/nope", "", 4, "owner/name has nothing at nope"),
     ],
@@ -278,9 +297,9 @@ def test_what_is_not_there_or_not_for_all(
 
 
 def test_a_mirror_without_codes_that_refuses(hub: Hub, repo: Repo, volume: Path) -> None:
-    hub.order(ANY, status(403), times=ALWAYS)
+    hub.order(ANY, status(403, body=b"over quota", Content_Type="text/plain"), times=ALWAYS)
     done = bring(hub, volume)
-    assert (done.code, f"{hub.url} answered 403 Forbidden" in done.error) == (3, True)
+    assert (done.code, f"{hub.url} answered 403 Forbidden (over quota)" in done.error) == (3, True)
 
 
 @pytest.mark.parametrize("value", ["1", "true", "ON", "yes"])

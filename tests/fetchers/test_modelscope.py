@@ -177,12 +177,12 @@ def test_a_page_that_is_an_error_in_an_envelope(hub: Hub, dataset: Repo, volume:
     assert len(bring(hub, volume, uri="ms://datasets/owner/name").tree) == 500
     hub.order(ANY, later, when=page(2), times=ALWAYS)
     done = bring(hub, volume / "2", "--retry-budget", "1", uri="ms://datasets/owner/name")
-    assert (done.code, "try later (code 500)" in done.error, done.tree) == (9, True, {})
+    assert (done.code, "answered with an error (500: try later)" in done.error, done.tree) == (9, True, {})
     hub.clear()
     never = status(200, body=b'{"Code": 77, "Data": {"Files": []}, "Message": "not for you", "Success": false}')
     hub.order(ANY, never, when=page(2), times=ALWAYS)
     done = bring(hub, volume / "3", uri="ms://datasets/owner/name")
-    assert (done.code, "not for you (code 77)" in done.error, done.tree) == (3, True, {})
+    assert (done.code, "(77: not for you)" in done.error, done.tree) == (3, True, {})
 
 
 def test_a_page_that_is_shorter_than_it_was(hub: Hub, dataset: Repo, volume: Path) -> None:
@@ -249,7 +249,10 @@ def test_a_revision_that_is_listed_as_empty(hub: Hub, repo: Repo, volume: Path) 
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("", "answered 401 Unauthorized, and no token was given"), ("outsider", "refused the token: 403 Forbidden")],
+    [
+        ("", "answered 401 Unauthorized, and no token was given (10010205001: user not logged in)"),
+        ("outsider", "refused the token: 403 Forbidden (10010205001: access denied)"),
+    ],
 )
 def test_a_private_repository(hub: Hub, repo: Repo, volume: Path, tmp_path: Path, token: str, message: str) -> None:
     repo.private = True

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from dsload.errors import BadAnswerError, ChangedError, DsloadError, NotFoundError, RefusedError
 from dsload.fetchers.hubs.spec import Repo
 from dsload.fetchers.hubs.weights import other_formats
+from dsload.formats.words import said
 from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.secrets import logger
 from dsload.source import Source
-from dsload.transfer.retry import status_text
+from dsload.transfer.retry import refusal
 
 log = logger(__name__)
 
@@ -46,16 +47,21 @@ class HubFiles(HttpReader):
         """The hub's own account of what went wrong."""
         where = f"{entry.path} from {self.source}"
         if response.redirected and response.status in (401, 403):
-            host = urlsplit(response.url).netloc
-            why = f"{host} answered {status_text(response.status)} to a URL that the hub had just signed for it"
+            refused = refusal(response, urlsplit(response.url).netloc).reason
+            why = f"{refused} to a URL that the hub had just signed for it"
             return RefusedError("downloading", where, why, "check the clock, and any proxy in between")
         if response.redirected:
             return None
         if response.status == 404:
-            return ChangedError(
-                "downloading", where, "it has disappeared since it was listed", "run the same command again"
-            )
+            why = f"it has disappeared since it was listed{in_words(response)}"
+            return ChangedError("downloading", where, why, "run the same command again")
         return self.hub.explain(response, "downloading", where)
+
+
+def in_words(answer: Response) -> str:
+    """What a server says itself of its answer, in brackets, "" if it says nothing."""
+    words = said(answer.headers, answer.body)
+    return f" ({words})" if words else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from urllib.parse import quote, urljoin, urlsplit
 from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NotFoundError, RefusedError, UsageError
 from dsload.fetchers.base import Context
 from dsload.fetchers.hubs.endpoint import Endpoint
-from dsload.fetchers.hubs.hub import COMMIT, HubFiles, Listed, Row, make_listing, not_listed, read_json
+from dsload.fetchers.hubs.hub import COMMIT, HubFiles, Listed, Row, in_words, make_listing, not_listed, read_json
 from dsload.fetchers.hubs.links import links
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
 from dsload.secrets import bearer, hide, logger
 from dsload.source import Source
-from dsload.transfer.retry import Failure, status_text, to_error
+from dsload.transfer.retry import refusal, status_text, to_error
 
 log = logger(__name__)
 
@@ -178,32 +178,30 @@ class HuggingFace:
         if answer.status < 300:
             return answer
         where = str(self._source)
-        failure = Failure(f"{self._endpoint} answered {status_text(answer.status)}", response=answer)
-        raise self.explain(answer, "listing", where) or to_error(failure, "listing", where)
+        raise self.explain(answer, "listing", where) or to_error(refusal(answer, str(self._endpoint)), "listing", where)
 
     def explain(self, answer: Response, doing: str, where: str) -> DsloadError | None:
         """The one place where the Hub's error codes (X-Error-Code) become dsload's."""
-        repo, said = self._repo, answer.headers.get("x-error-message", "")
+        repo, code, words = self._repo, answer.headers.get("x-error-code", ""), in_words(answer)
         page = f"{self._endpoint}/{_URL_PREFIX[repo.kind]}{repo.id}"
-        code = answer.headers.get("x-error-code", "")
         if code == "GatedRepo":
             if not self._token:
                 fix = f"accept its terms at {page}, then put a token of that account in the secrets directory"
-                return RefusedError(doing, where, "the repository is gated, and no token was given", fix)
-            why = "the repository is gated, and this token's account has no access to it"
+                return RefusedError(doing, where, f"the repository is gated, and no token was given{words}", fix)
+            why = f"the repository is gated, and this token's account has no access to it{words}"
             return RefusedError(doing, where, why, f"ask for it at {page}")
         if code == "RepoNotFound":
             hidden = "this token may not see it" if self._token else "it is private, and no token was given"
-            why = f"{self._endpoint} has no {repo.kind} {repo.id} at revision {self._revision!r}, or {hidden}"
+            why = f"{self._endpoint} has no {repo.kind} {repo.id} at revision {self._revision!r}, or {hidden}{words}"
             return NotFoundError(doing, where, why, "check owner, name, repoType and revision, and the token")
         if code in ("RevisionNotFound", "EntryNotFound"):
-            why = f"the {repo.kind} {repo.id} has no revision {self._revision!r}"
+            why = f"the {repo.kind} {repo.id} has no revision {self._revision!r}{words}"
             return NotFoundError(doing, where, why, "give a branch, tag or commit by -o revision=…")
         if answer.status == 401 and not self._token:
-            why = f"{self._endpoint} answered {status_text(401)}, and no token was given"
+            why = f"{self._endpoint} answered {status_text(401)}, and no token was given{words}"
             return RefusedError(doing, where, why, "check owner and name, or put a token in the secrets directory")
         if answer.status in (401, 403) and self._token:
-            why = f"{self._endpoint} refused the token: {said or status_text(answer.status)}"
+            why = f"{self._endpoint} refused the token: {status_text(answer.status)}{words}"
             return RefusedError(doing, where, why, "check the token in the secrets directory (or HF_TOKEN)")
         return None
 

@@ -15,12 +15,22 @@ from urllib.parse import quote, urlencode
 from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NotFoundError, RefusedError
 from dsload.fetchers.base import Context
 from dsload.fetchers.hubs.endpoint import Endpoint
-from dsload.fetchers.hubs.hub import COMMIT, HubFiles, Listed, Row, incomplete, make_listing, not_listed, read_json
+from dsload.fetchers.hubs.hub import (
+    COMMIT,
+    HubFiles,
+    Listed,
+    Row,
+    in_words,
+    incomplete,
+    make_listing,
+    not_listed,
+    read_json,
+)
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
 from dsload.secrets import bearer, hide, logger
 from dsload.source import Source
-from dsload.transfer.retry import Failure, status_text, to_error
+from dsload.transfer.retry import refusal, status_text, to_error
 
 log = logger(__name__)
 
@@ -210,14 +220,14 @@ class ModelScope:
         """
         where = str(self._source)
         if answer.status == 403 and self._readable:
-            why = f"{self._endpoint} answered {status_text(403)} in the middle of a listing"
+            why = f"{refusal(answer, str(self._endpoint)).reason} in the middle of a listing"
             raise BadAnswerError("listing", where, why, "run the same command again")
         if answer.status >= 300:
-            failure = Failure(f"{self._endpoint} answered {status_text(answer.status)}", response=answer)
+            failure = refusal(answer, str(self._endpoint))
             raise self.explain(answer, "listing", where) or to_error(failure, "listing", where)
         body = read_json(answer, where, self._readable)
         if isinstance(body, dict) and (body.get("Success") is False or body.get("Code", 200) != 200):
-            raise self._refusal(body, "listing", where)
+            raise self._refusal(answer, str(body.get("Code")), where)
         data = body.get("Data") if isinstance(body, dict) else None
         if not isinstance(data, dict):
             raise not_listed(where, self._endpoint)
@@ -235,30 +245,38 @@ class ModelScope:
     def explain(self, answer: Response, doing: str, where: str) -> DsloadError | None:
         """The one place where ModelScope's answers become dsload's errors."""
         if answer.status == 404:
-            return self._missing(doing, where)
+            return self._missing(doing, where, in_words(answer))
         if answer.status in (401, 403):
-            return self._refused(doing, where, status_text(answer.status))
+            return self._refused(doing, where, status_text(answer.status), in_words(answer))
         return None
 
-    def _refusal(self, body: Data, doing: str, where: str) -> DsloadError:
-        code, said = str(body.get("Code")), str(body.get("Message"))
+    def _refusal(self, answer: Response, code: str, where: str) -> DsloadError:
+        """The error that an answer of status 200 is."""
+        words = in_words(answer) or f" (code {code})"
         if _PASSING.fullmatch(code):
-            why = f"{self._endpoint} answered {said} (code {code})"
-            return BadAnswerError(doing, where, why, "run the same command again")
+            why = f"{self._endpoint} answered with an error{words}"
+            return BadAnswerError("listing", where, why, "run the same command again")
         if code.startswith(_MISSING):
-            return self._missing(doing, where)
-        return self._refused(doing, where, f"{said} (code {code})")
+            return self._missing("listing", where, words)
+        return self._refused("listing", where, "with an error", words)
 
-    def _missing(self, doing: str, where: str) -> NotFoundError:
-        hidden = "this token may not see it" if self._token else "it is private, and no token was given"
-        why = f"{self._endpoint} has no {self._repo.kind} {self._repo.id} at revision {self._revision!r}, or {hidden}"
+    def _missing(self, doing: str, where: str, words: str = "") -> NotFoundError:
+        repo, hidden = (
+            self._repo,
+            "this token may not see it" if self._token else "it is private, and no token was given",
+        )
+        why = f"{self._endpoint} has no {repo.kind} {repo.id} at revision {self._revision!r}, or {hidden}{words}"
         return NotFoundError(doing, where, why, "check namespace, name, repoType and revision, and the token")
 
-    def _refused(self, doing: str, where: str, said: str) -> RefusedError:
+    def _refused(self, doing: str, where: str, status: str, words: str) -> RefusedError:
         if self._token:
-            why, fix = f"{self._endpoint} refused the token: {said}", "check the token in the secrets directory"
+            why, fix = (
+                f"{self._endpoint} refused the token: {status}{words}",
+                "check the token in the secrets directory",
+            )
         else:
-            why, fix = f"{self._endpoint} answered {said}, and no token was given", "put one in the secrets directory"
+            why = f"{self._endpoint} answered {status}, and no token was given{words}"
+            fix = "put one in the secrets directory"
         return RefusedError(doing, where, why, fix)
 
 
