@@ -127,3 +127,15 @@ result = {{f.path: [f.size, f"sha256:{{f.sha256}}"] for f in rows if f.type == "
     mine = listed("ms://owner/name", endpoint=hub.url, repoType=kind.upper())
     assert {path: [entry["size"], entry["checksum"]] for path, entry in mine.items()} == theirs
     assert mine.keys() == repo.files.keys()
+
+
+def test_huggingface_hub_reads_the_same_links(hub: Hub, repo: Repo, kind: Kind, tmp_path: Path) -> None:
+    """Of a mirror that adds lines of its own."""
+    hub.link = lambda url: ["</style.css>; rel=preload; as=style", f'<{url}>; rel="next"', "</help, me>; rel=help"]
+    test_huggingface_hub_lists_the_same_files(hub, repo, kind, tmp_path)
+
+
+def test_modelscope_hub_lists_as_much_of_a_model_that_is_cut(hub: Hub, tmp_path: Path) -> None:
+    repo = hub.repo("owner/name")
+    repo.put_all({f"{n % 7}/{n % 3}/{n:05}": b"" for n in range(3500)} | {f"top{n}": b"" for n in range(20)})
+    test_modelscope_hub_lists_the_same_files(hub, repo, "model", tmp_path)

@@ -1,8 +1,10 @@
 """FSSPEC: credentials, host keys, broken connections, hostile and failing filesystems, beyond the contract."""
 
+import hashlib
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, ClassVar
 
 import fsspec
 import pytest
+from awscrt.checksums import crc32c
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from fsspec.asyn import AsyncFileSystem
@@ -19,6 +22,7 @@ from dsload import Network, Report, Secrets, Settings, Source, Target, load, rea
 from dsload.errors import (
     ChangedError,
     DsloadError,
+    IntegrityError,
     NotFoundError,
     RefusedError,
     UnreachableError,
@@ -575,6 +579,36 @@ def test_a_size_that_is_not_stated(root: Path) -> None:
 def test_a_size_that_is_not_a_number(root: Path) -> None:
     with scripted({"/data": [file("/data/a", size="many")]}), pytest.raises(DsloadError, match="its fsspec filesystem"):
         bring("scripted://data", root, kind="FSSPEC")
+
+
+@pytest.mark.parametrize(
+    "about", [{"contentEncoding": "gzip"}, {"content_settings": {"content_encoding": "br", "content_md5": None}}]
+)
+def test_an_object_that_is_unpacked_on_the_way(root: Path, about: dict[str, Any]) -> None:
+    with scripted({"/data": [file("/data/a"), file("/data/x.json", **about)]}):
+        with pytest.raises(RefusedError, match=r"x.json of .*Content-Encoding .*leave it out by -o exclude='x.json'"):
+            bring("scripted://data", root, kind="FSSPEC")
+        assert read_tree(root / "set") == {}
+        bring("scripted://data", root, kind="FSSPEC", exclude="*.json")
+    assert read_tree(root / "set") == {"a": b"/data/a"}
+
+
+def test_the_checksums_of_google(root: Path) -> None:
+    """As gcsfs has them of the store: `gcloud storage objects describe` shows the same."""
+    for name in ("right", "odd", "wrong"):
+        (root / name).mkdir()
+    named = file("/data/a")
+    md5 = {"md5Hash": b64encode(hashlib.md5(b"/data/a").digest()).decode(), "crc32c": "AAAAAA=="}
+    crc = {"crc32c": b64encode(crc32c(b"/data/a").to_bytes(4, "big")).decode()}
+    for right in (md5, crc):
+        with scripted({"/data": [{**named, **right}]}):
+            assert bring("scripted://data", root / "right", kind="FSSPEC").unverified == 0
+    for about in ({"md5Hash": "?"}, {"md5Hash": 7}, {"crc32c": "AAAA"}):
+        with scripted({"/data": [{**named, **about}]}):
+            assert bring("scripted://data", root / "odd", kind="FSSPEC").unverified == 1
+    wrong = {"md5Hash": b64encode(bytes(16)).decode()}
+    with scripted({"/data": [{**named, **wrong}]}), pytest.raises(IntegrityError, match="a from scripted"):
+        bring("scripted://data", root / "wrong", kind="FSSPEC")
 
 
 def test_a_filesystem_around_another_that_walks(root: Path) -> None:

@@ -1,6 +1,7 @@
 """Any protocol that fsspec knows: its filesystem lists, and reads by range."""
 
 import threading
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -14,7 +15,7 @@ from dsload.fetchers.base import Context
 from dsload.fetchers.fsspec.failures import changed, mapped
 from dsload.fetchers.fsspec.spec import SFTP, FilesystemConfig, install_hint
 from dsload.fetchers.fsspec.tree import tree
-from dsload.listing import BytesReader, Entry, Filter, Listing
+from dsload.listing import BytesReader, Checksum, Entry, Filter, Listing
 from dsload.names import parents
 from dsload.secrets import Secrets
 from dsload.source import Source
@@ -153,9 +154,34 @@ def _entry(path: str, info: dict[str, Any], reader: FilesystemReader, select: Fi
         why = f"it is not a file, a directory or a symlink but {kind!r}"
         fix = f"remove it from the source, or leave it out by -o exclude='{path}'"
         raise RefusedError("listing", f"{path} of {reader.source}", why, fix)
+    if encoding := _encoding(info):
+        why = f"it is stored with Content-Encoding {encoding}, which is undone on the way: size and checksum do not fit"
+        fix = f"store it without, or leave it out by -o exclude='{path}'"
+        raise RefusedError("listing", f"{path} of {reader.source}", why, fix)
     size, mode = info.get("size"), info.get("mode")
     executable = isinstance(mode, int) and bool(mode & 0o111)
-    return Entry(path, -1 if size is None else max(-1, int(size)), version, reader, key, executable=executable)
+    size = -1 if size is None else max(-1, int(size))
+    return Entry(path, size, version, reader, key, _checksum(info), executable=executable)
+
+
+def _encoding(info: dict[str, Any]) -> str:
+    """The Content-Encoding of an object of Google's or Azure's store, whose clients unpack it; "" if it has none."""
+    settings = info.get("content_settings") or {}
+    found = info.get("contentEncoding") or settings.get("content_encoding")
+    return "" if str(found or "").lower() in ("", "identity", "none") else str(found)
+
+
+def _checksum(info: dict[str, Any]) -> Checksum | None:
+    """What Google's store computes of an object: MD5, or CRC32C of one that was composed of others."""
+    for name, algorithm, length in (("md5Hash", "md5", 16), ("crc32c", "crc32c", 4)):
+        if isinstance(text := info.get(name), str):
+            try:
+                digest = b64decode(text, validate=True)
+            except ValueError:
+                continue
+            if len(digest) == length:
+                return Checksum(algorithm, digest.hex())
+    return None
 
 
 def _version(info: dict[str, Any]) -> str:
