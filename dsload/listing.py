@@ -152,6 +152,17 @@ class HttpReader:
         """Why a good answer is not the file all the same; None if it may be."""
         return None
 
+    def passes(self, entry: "Entry", response: Response, attempt: int) -> bool:
+        """Whether a response of 300 and more is worth another request at this source, whatever its status says: because
+        the reader asks differently from now on, with renewed credentials for one.
+
+        Args:
+            entry: that was asked for.
+            response: to a GET or HEAD.
+            attempt: how many requests there were before.
+        """
+        return False
+
     def explain(self, entry: "Entry", response: Response) -> DsloadError | None:
         """The error that a response of 300 and more means at this source; None if its status says it all."""
         return None

@@ -16,6 +16,7 @@ from dsload.secrets import public_uri, redaction, sensitive
 SELECTION = frozenset({"include", "exclude", "syncMode"})
 DEFAULT_OWNER = 1000  # uid and gid of what is loaded, as of the original data-loader
 MOST_SHARDS = 10_000  # processes that share a load
+_TENANT = re.compile(r"[sS]3://[\w-]*:[a-z0-9][a-z0-9.-]+(?:/[^@]*)?")  # and its bucket: not a host and its port
 _GO_QUOTED = re.compile(  # what Go's strconv.Quote writes
     r'"(?:[^"\\\n]|\\(?:[abfnrtv\\"]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}))*"', re.I
 )
@@ -153,6 +154,8 @@ def _check_form(uri: str) -> None:
     try:
         _ = urlsplit(uri).port
     except ValueError:
+        if _TENANT.fullmatch(uri):
+            return
         fix = "write /, @ and [ of a user name or password as %2F, %40 and %5B"
         raise UsageError("reading", f"URI {public_uri(uri)!r}", "its host or port cannot be read", fix) from None
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import pycurl
 
@@ -46,8 +47,8 @@ class BigFile:
         needed = stated is None or (stated.parts and not stated.part_size)
         if self._delivery.verify and needed and isinstance(self._entry.reader, HttpReader):
             part = 1 if stated is not None else 0
-            if request := self._entry.reader.head(self._entry, part):
-                return _ChecksumHead(self._delivery, self._entry, request, partial(self._learn, part))
+            if self._entry.reader.head(self._entry, part):
+                return _ChecksumHead(self._delivery, self._entry, part, partial(self._learn, part))
         return self._open()
 
     def _learn(self, part: int, response: Response | None) -> None:
@@ -237,8 +238,9 @@ class BigFile:
         if number < 3 or self._asked_last_part or not isinstance(self._entry.reader, HttpReader):
             return None
         self._asked_last_part = True
-        request = self._entry.reader.head(self._entry, number)
-        return _ChecksumHead(self._delivery, self._entry, request, partial(self._learn, number)) if request else None
+        if not self._entry.reader.head(self._entry, number):
+            return None
+        return _ChecksumHead(self._delivery, self._entry, number, partial(self._learn, number))
 
 
 class _ChecksumHead(Exchange):
@@ -246,19 +248,19 @@ class _ChecksumHead(Exchange):
 
     Args:
         delivery, entry: of the file.
-        request: to send.
+        part: as of HttpReader.head().
         learn: called with the answer, None if it was refused.
     """
 
-    def __init__(
-        self, delivery: Delivery, entry: Entry, request: Request, learn: Callable[[Response | None], None]
-    ) -> None:
+    def __init__(self, delivery: Delivery, entry: Entry, part: int, learn: Callable[[Response | None], None]) -> None:
         super().__init__()
-        self._delivery, self._entry, self._request, self._learn = delivery, entry, request, learn
+        self._delivery, self._entry, self._part, self._learn = delivery, entry, part, learn
         self._response: Response | None = None
 
     def request(self) -> Request:
-        return self._request
+        request = cast(HttpReader, self._entry.reader).head(self._entry, self._part)
+        assert request is not None
+        return request
 
     def begin(self, response: Response) -> None:
         self._response = response
@@ -267,6 +269,7 @@ class _ChecksumHead(Exchange):
         self._learn(self._response)
 
     def failed(self, failure: Failure) -> None:
+        failure = self._delivery.judged(failure, self.attempt, self._entry)
         silent = failure.curl == pycurl.E_OPERATION_TIMEDOUT and self.attempt > 0
         if silent or backoff(failure, self.attempt) is None:
             self._learn(None)

@@ -289,7 +289,10 @@ class _Loop(threading.Thread):
             except Exception as error:
                 self._idle.append(lane)
                 self._client.release()
-                exchange.broke(error)
+                if isinstance(error, UnreachableError):  # whoever gives the credentials
+                    exchange.failed(Failure(error.why))
+                else:
+                    exchange.broke(error)
                 continue
             self._running[lane.curl] = lane
             self._multi.add_handle(lane.curl)

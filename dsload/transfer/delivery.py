@@ -72,10 +72,17 @@ class Delivery:
 
     def retry(self, exchange: Exchange, failure: Failure, entry: Entry) -> None:
         """Run a failed exchange of an entry again after its wait, or end the load."""
-        if self._pinned and failure.response and _lost(failure.response):
-            failure = replace(failure, passing=True)
+        failure = self.judged(failure, exchange.attempt, entry)
         if error := self.client.retry(exchange, failure, "downloading", self.where(entry)):
             self.fail(_explained(entry, failure) or error)
+
+    def judged(self, failure: Failure, attempt: int, entry: Entry) -> Failure:
+        """A failure, as one that heals with time if the entry's source says so, or it can be nothing else."""
+        answer, reader = failure.response, entry.reader
+        if answer is None or not isinstance(reader, HttpReader):
+            return failure
+        passing = (self._pinned and _lost(answer)) or reader.passes(entry, answer, attempt)
+        return replace(failure, passing=True) if passing else failure
 
     def contradicted(self, exchange: Exchange, error: Exception, entry: Entry) -> None:
         """End the load, as an exchange of an entry has raised.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from dsload.errors import UsageError
 from dsload.fetchers.reading import check_uri
@@ -12,6 +12,8 @@ from dsload.secrets import public_uri
 from dsload.source import read_flag
 
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?")
+_NO_PATH_HOSTS = re.compile(r"\.(aliyuncs\.com|myqcloud\.com|tencentcos\.(cn|com)|volces\.com)\b", re.IGNORECASE)
+_NO_PATH_PROVIDERS = frozenset({"alibaba", "aliyun", "oss", "tencentcos", "tencent", "cos", "volcengine", "tos"})
 _STYLES = ("path", "virtual", "auto")
 
 
@@ -26,6 +28,8 @@ class S3Config:
         endpoint: URL of the store, without `/` at its end; "" for the environment's, or AWS.
         style: path, virtual or auto.
         anonymous: whether to send no credentials.
+        requester_pays: whether who reads pays.
+        forbids_paths: whether the store is known to want the bucket before its host.
     """
 
     bucket: str
@@ -34,6 +38,8 @@ class S3Config:
     endpoint: str = ""
     style: str = "auto"
     anonymous: bool = False
+    requester_pays: bool = False
+    forbids_paths: bool = False
 
 
 def read(uri: str, options: Mapping[str, str]) -> Reading:
@@ -47,14 +53,21 @@ def read(uri: str, options: Mapping[str, str]) -> Reading:
         raise UsageError("reading", "option addressingStyle", f"{style!r} is neither path nor virtual")
     endpoint = options.get("endpoint", "")
     config = S3Config(
-        parts.netloc,
+        unquote(parts.netloc),
         unquote(parts.path).lstrip("/"),
         options.get("region", ""),
         read_endpoint(endpoint, "option endpoint") if endpoint else "",
         style,
         read_flag("anonymous", options.get("anonymous", "")),
+        read_flag("requesterPays", options.get("requesterPays", "")),
+        bool(_NO_PATH_HOSTS.search(endpoint) or options.get("provider", "").lower() in _NO_PATH_PROVIDERS),
     )
-    return Reading(config)
+    return Reading(config, uri.replace(parts.netloc, parts.netloc.replace(":", "%3A"), 1) if _has_tenant(parts) else "")
+
+
+def _has_tenant(parts: SplitResult) -> bool:
+    """Whether a URI names a tenant of Ceph before its bucket, rather than a host and its port."""
+    return ":" in parts.netloc and not parts.netloc.rpartition(":")[2].isdecimal()
 
 
 def read_endpoint(given: str, where: str) -> str:
@@ -78,8 +91,9 @@ SPEC = Spec(
     {
         "region": "of the bucket; looked up if not given",
         "endpoint": "URL of an S3-compatible store",
-        "provider": "AWS, MINIO, …: kept for the original data-loader; the endpoint decides",
-        "addressingStyle": "path or virtual; by default path with an endpoint, virtual on AWS",
+        "provider": "AWS, MINIO, ALIBABA, …: tells which addressingStyle the store wants",
+        "addressingStyle": "path or virtual; by default path with an endpoint, virtual on AWS and stores that want it",
+        "requesterPays": "true if you pay for what you read",
         "anonymous": "true to send no credentials",
     },
     read,
