@@ -9,7 +9,7 @@ from dsload.errors import DsloadError, IntegrityError
 from dsload.listing import Request, Response
 from dsload.transfer.retry import Budget, Failure, backoff, is_unanswered
 
-LARGEST_PAGE = 256 << 20  # bytes of an answer that is kept in memory: more than an index of a million files
+LARGEST_PAGE = 128 << 20  # bytes of an answer that is kept in memory: an index of a million files
 
 
 class Abandon(Exception):

@@ -396,7 +396,7 @@ def test_a_folder_that_caddy_cuts_at_ten_thousand(
 def test_a_page_without_an_end_does_not_fill_the_memory(fault: FaultServer, volume: Path) -> None:
     fault.put("/set/", Virtual(300 * MIB), headers={"Content-Type": "text/html"})
     fault.order("/set/", chunked())
-    with pytest.raises(IntegrityError, match="more than 256 MiB") as error:
+    with pytest.raises(IntegrityError, match="more than 128 MiB") as error:
         bring(f"{fault.url}/set/", volume)
     assert error.value.exit_code == 5
     assert fault.bytes_sent() < 300 * MIB
