@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dsload import Network, Settings
+from dsload import Network, Progress, Settings, Source, Target, load, read_secrets
 from dsload.errors import DsloadError, NotFoundError, RefusedError
 from dsload.report import Files, Noted
-from tests.loads import bodies, bring
+from tests.loads import bodies, bring, write_secrets
 from tests.servers.fault import ALWAYS, ANY, FaultServer
-from tests.servers.orders import Fault, Virtual, close, extra, ignore_range, is_head, redirect, stall, status
+from tests.servers.orders import Fault, Virtual, basic, close, extra, ignore_range, is_head, redirect, stall, status
 from tests.servers.threaded import Request
 from tests.trees import contents
 
@@ -123,7 +123,7 @@ def test_two_etags_and_a_checksum_that_tells(fault: FaultServer, volume: Path) -
 # A page in the place of a file
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "LICENSE"])
+@pytest.mark.parametrize("name", ["model.bin", "config.json", "LICENSE"])
 @pytest.mark.parametrize("body", [b"<html>blob</html>", b"<html>" + b" " * 2 * MIB], ids=["small", "big"])
 def test_a_page_is_not_a_file(fault: FaultServer, volume: Path, name: str, body: bytes) -> None:
     url = fault.put(f"/owner/name/blob/main/{name}", body, headers=HTML)
@@ -281,3 +281,33 @@ def test_an_encoding_that_cannot_be_undone(fault: FaultServer, volume: Path) -> 
     with pytest.raises(RefusedError, match=r"encoding.*; have the server send the file as it is stored"):
         bring(url, volume)
     assert not contents(volume / "set")
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("way", ["token", "password"])
+def test_a_token_that_is_renewed_while_a_load_runs(fault: FaultServer, volume: Path, tmp_path: Path, way: str) -> None:
+    """As Kubernetes renews a mounted Secret: `..data` leads to another folder."""
+    secrets = tmp_path / "secrets"
+    values = {"token": ("Bearer old", "Bearer new"), "password": (basic("me", "old"), basic("me", "new"))}[way]
+    for folder, value in (("1", "old"), ("2", "new")):
+        write_secrets(secrets / folder, **{"username": "me"} if way == "password" else {}, **{way: value})
+    (secrets / "..data").symlink_to("1")
+    for name in ("username", way):
+        (secrets / name).symlink_to(f"..data/{name}")
+    for name in ("small.bin", "big.bin"):
+        fault.put(f"/set/{name}", SMALL if name == "small.bin" else BIG)
+    fault.authorization = values[0]
+
+    class Renewing(Progress):
+        def expect(self, files: int, size: int) -> None:
+            (secrets / "..new").symlink_to("2")
+            (secrets / "..new").rename(secrets / "..data")
+            fault.authorization = values[1]
+            super().expect(files, size)
+
+    volume.mkdir()
+    source = Source.parse(f"{fault.url}/set/")
+    load(source, Target(volume, "set"), read_secrets(secrets), PATIENT, Renewing())
+    assert contents(volume / "set") == {"small.bin": SMALL, "big.bin": BIG}

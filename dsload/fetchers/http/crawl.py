@@ -7,6 +7,7 @@ from dsload.errors import IntegrityError, NotFoundError, UnsafePathError
 from dsload.fetchers.http.asking import ask, is_folder, learned
 from dsload.fetchers.http.files import HttpFiles, media_type
 from dsload.fetchers.http.index import INDEX_TYPES, Link, parse_index
+from dsload.fetchers.http.login import Login
 from dsload.listing import Entry, Response
 from dsload.names import unsafe
 from dsload.secrets import origin, public_uri
@@ -46,12 +47,14 @@ class Crawl:
     Args:
         client: to ask by.
         source: whose filter is asked before a folder is opened or a file asked for.
+        login: for the pages.
         files: the reader of what is found.
         doubtful: whether sizes and versions are to be asked for by GET, whatever the index states.
     """
 
-    def __init__(self, client: Client, source: Source, files: HttpFiles, doubtful: bool) -> None:
-        self._client, self._source, self._files, self._doubtful = client, source, files, doubtful
+    def __init__(self, client: Client, source: Source, login: Login, files: HttpFiles, doubtful: bool) -> None:
+        self._client, self._source, self._login = client, source, login
+        self._files, self._doubtful = files, doubtful
 
     def entries(self, url: str, links: Sequence[Link]) -> list[Entry]:
         """Every file below a folder, as far as the filter may select it, and empty folders.
@@ -123,7 +126,7 @@ class Crawl:
         return vague and not entry.directory and not unsafe(entry.path) and self._source.filter(entry.path)
 
     def _open(self, folders: Sequence[_Folder]) -> list[_Opened]:
-        requests = (self._files.page(folder.url) for folder in folders)
+        requests = (self._login.get(folder.url) for folder in folders)
         pages = self._client.fetch_all(requests, "listing", str(self._source), body=may_be_index)
         level: list[_Opened] = []
         for folder, page in zip(folders, pages, strict=True):

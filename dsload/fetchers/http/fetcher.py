@@ -12,10 +12,11 @@ from dsload.fetchers.http.beside import with_sums
 from dsload.fetchers.http.crawl import Crawl, links_of, may_be_index
 from dsload.fetchers.http.files import HttpFiles
 from dsload.fetchers.http.index import Link
+from dsload.fetchers.http.login import Login
 from dsload.fetchers.http.spec import HttpConfig
-from dsload.listing import Entry, Listing, Request, Response
+from dsload.listing import Entry, Listing, Response
 from dsload.names import unsafe
-from dsload.secrets import authorization, basic, is_for, origin
+from dsload.secrets import is_for, origin
 from dsload.source import Source
 from dsload.transfer.retry import refusal, to_error
 
@@ -26,12 +27,7 @@ class Http:
     def __init__(self, source: Source, context: Context) -> None:
         self._source, self._client, self._doubtful = source, context.client, context.doubtful
         config = cast(HttpConfig, source.config)
-        self._url, headers = config.url, dict(config.headers)
-        if "authorization" not in {name.lower() for name in headers}:
-            login = basic(config.user, config.password) if config.user or config.password else ""
-            if value := login or authorization(context.secrets):
-                headers["Authorization"] = value
-        self._headers = headers
+        self._url, self._login = config.url, Login(config, context.secrets)
 
     def list(self) -> Listing:
         """The files below an index, or the one file that the URL names."""
@@ -42,7 +38,7 @@ class Http:
             if "content-disposition" not in page.headers:
                 raise self._not_an_index()
         name = unquote(urlsplit(self._url).path, errors="surrogateescape").rpartition("/")[2]
-        reader = HttpFiles(self._url, self._url, self._headers, str(self._source))
+        reader = HttpFiles(self._url, self._url, self._login, str(self._source))
         entry = Entry(name, -1, "", reader, key=self._url)
         head = self._good(ask(self._client, [reader.request(entry)], str(self._source), self._doubtful)[0])
         folder = is_folder(self._url, head)
@@ -74,16 +70,14 @@ class Http:
 
     def _folder(self, url: str, links: Sequence[Link]) -> Listing:
         """The listing of an index and of all below it."""
-        reader = HttpFiles(url, self._url, self._headers, str(self._source))
-        entries = Crawl(self._client, self._source, reader, self._doubtful).entries(url, links)
+        reader = HttpFiles(url, self._url, self._login, str(self._source))
+        entries = Crawl(self._client, self._source, self._login, reader, self._doubtful).entries(url, links)
         return Listing(with_sums(entries, self._client, self._source, reader))
 
     # Requests
 
     def _fetch(self, url: str) -> Response:
-        headers = self._headers if is_for(url, self._url) else {}
-        request = Request(url, headers=headers)
-        return self._good(self._client.fetch(request, "listing", str(self._source), body=may_be_index))
+        return self._good(self._client.fetch(self._login.get(url), "listing", str(self._source), body=may_be_index))
 
     def _good(self, answer: Response) -> Response:
         if is_empty(answer):

@@ -1,15 +1,15 @@
 """Files below a URL: the reader that the engine asks for requests, and what cannot be the file that was asked for."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from dsload.errors import ChangedError, DsloadError, RefusedError
 from dsload.fetchers.http.asking import is_folder
+from dsload.fetchers.http.login import Login
 from dsload.fetchers.http.spec import quoted
 from dsload.fetchers.http.sums import header_digest
 from dsload.listing import Checksum, Entry, HttpReader, Request, Response
-from dsload.secrets import is_for, public_uri
+from dsload.secrets import public_uri
 
 _DIGESTS = frozenset({"repr-digest", "content-digest", "digest", "content-md5"})
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})
@@ -21,27 +21,21 @@ class HttpFiles(HttpReader):
 
     Args:
         base: URL of the folder, or of the one file.
-        home: URL that the user gave: the headers are for its origin, and its query goes with every request.
-        headers: credentials and the user's own.
+        home: URL that the user gave; its query goes with every request.
+        login: whose headers go with every request to the source's own host.
         source: its name for messages.
     """
 
-    def __init__(self, base: str, home: str, headers: Mapping[str, str], source: str) -> None:
-        self._home, self._query, self._source = home, urlsplit(home).query, source
+    def __init__(self, base: str, home: str, login: Login, source: str) -> None:
+        self._home, self._query, self._login, self._source = home, urlsplit(home).query, login, source
         parts = urlsplit(base)
         self._folder = f"{parts.scheme}://{parts.netloc}{parts.path.rpartition('/')[0]}/"
-        self._headers = headers if is_for(base, home) else {}
-        self._takes_pages = any(name.lower() == "accept" and "html" in value for name, value in headers.items())
 
     def request(self, entry: Entry) -> Request:
         """The GET for an entry."""
         key = entry.key
         url = key if key == self._home else self.with_query(key or self._folder + quoted(entry.path))
-        return Request(url, headers=self._headers, stored=self.keeps_encoding(entry))
-
-    def page(self, url: str) -> Request:
-        """The GET for the index of a folder."""
-        return Request(url, headers=self._headers if is_for(url, self._home) else {})
+        return replace(self._login.get(url), stored=self.keeps_encoding(entry))
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
         """The HEAD, for a Content-MD5 that a range's answer would not have; one file's was asked before."""
@@ -61,7 +55,7 @@ class HttpFiles(HttpReader):
             return ChangedError("downloading", where, "it is a folder", "run the same command again")
         attached = "attachment" in response.headers.get("content-disposition", "").lower()
         is_page = entry.path.lower().endswith(_PAGE_NAMES)
-        if self._takes_pages or attached or is_page or media_type(response) not in _PAGES:
+        if self._login.takes_pages or attached or is_page or media_type(response) not in _PAGES:
             return None
         why = f"{public_uri(response.url)} answers with a page (text/html) in the place of the file"
         fix = "check the credentials" if response.redirected else "name the file itself, not the page that shows it"

@@ -1,0 +1,43 @@
+"""The headers of every request to the source's own host: the user's own, and credentials."""
+
+from collections.abc import Mapping
+
+from dsload.fetchers.http.spec import HttpConfig
+from dsload.listing import Request
+from dsload.secrets import Secrets, authorization, basic, is_for
+
+
+class Login:
+    """What a source's own host is told of its user.
+
+    Args:
+        config: with the user's own headers, and the user info of the URL.
+        secrets: credentials, if neither has any; they are read anew once they are refused.
+    """
+
+    def __init__(self, config: HttpConfig, secrets: Secrets) -> None:
+        self._config, self._secrets = config, secrets
+        self._headers = self._made()
+
+    def _made(self) -> Mapping[str, str]:
+        headers, user, password = dict(self._config.headers), self._config.user, self._config.password
+        if "authorization" not in {name.lower() for name in headers}:
+            login = basic(user, password) if user or password else ""
+            if value := login or authorization(self._secrets):
+                headers["Authorization"] = value
+        return headers
+
+    def get(self, url: str) -> Request:
+        """A GET, with the headers if they are for its host."""
+        return Request(url, headers=self._headers if is_for(url, self._config.url) else {}, refused=self._renew)
+
+    def _renew(self) -> None:
+        fresh = self._secrets.fresh()
+        if fresh is not self._secrets:
+            self._secrets = fresh
+            self._headers = self._made()
+
+    @property
+    def takes_pages(self) -> bool:
+        """Whether the user asks for pages."""
+        return any(name.lower() == "accept" and "html" in value for name, value in self._headers.items())
