@@ -77,6 +77,7 @@ class Request:
         refused: called when the place answers 401, 403, 404 or 410, as it does once a signature has expired; the
             reader is then asked for another.
         stored: whether an encoding that the answer names belongs to the file; if not, it is undone.
+        encoding: that is asked for.
     """
 
     url: str
@@ -88,6 +89,7 @@ class Request:
     then: "Callable[[Response], Request] | None" = None
     refused: Callable[[], None] | None = None
     stored: bool = False
+    encoding: str = "identity"
 
 
 @dataclass(frozen=True, slots=True)

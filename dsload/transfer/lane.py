@@ -52,7 +52,6 @@ class Lane:
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(network.stall_timeout)))
         curl.setopt(pycurl.USERAGENT, f"dsload/{__version__}")
-        curl.setopt(pycurl.ACCEPT_ENCODING, "identity")  # not as a header of ours, which would be signed
         if network.max_rate:
             rate = max(1, network.max_rate // max(1, network.workers))
             curl.setopt(pycurl.MAX_RECV_SPEED_LARGE, rate)
@@ -76,6 +75,7 @@ class Lane:
         self._route(request.url)
         self._set_method(request)
         self.curl.setopt(pycurl.HTTP_CONTENT_DECODING, 0 if request.stored else 1)
+        self.curl.setopt(pycurl.ACCEPT_ENCODING, request.encoding)  # not as a header of ours, which would be signed
         headers = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers.items()]
         headers += self._sign(request)
         if request.body:

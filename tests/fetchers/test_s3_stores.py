@@ -1,5 +1,6 @@
 """S3: how a store wants to be asked: parts of the protocol that it does not know, regions, addressing, profiles."""
 
+import gzip
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -145,6 +146,36 @@ def test_a_front_end_that_rewrites_accept_encoding(seaweed: SeaweedFS, root: Pat
         relay.before = rewrite
         bring(f"s3://{bucket}", root, Secrets(access_key="AK", secret_key="SK"), endpoint=relay.url)
     assert contents(root / "set") == TREE
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "aws-chunked", "gzip,aws-chunked", "br"])
+def test_an_encoding_in_the_metadata_belongs_to_the_object(seaweed: SeaweedFS, root: Path, encoding: str) -> None:
+    """It is loaded as it is stored, as every tool of AWS's does: its size and checksum are those of what is stored."""
+    bucket = seaweed.new_bucket()
+    objects = {"config.json": gzip.compress(b"{}"), "large": gzip.compress(LARGE)}
+    for key, data in objects.items():
+        seaweed.s3.put_object(Bucket=bucket, Key=key, Body=data, ContentEncoding=encoding)
+    keys = Secrets(access_key="AK", secret_key="SK")
+    report = bring(f"s3://{bucket}", root, keys, endpoint=seaweed.endpoint)
+    assert contents(root / "set") == objects
+    assert report.unverified == 0
+    (root / "one").mkdir()
+    bring(f"s3://{bucket}/config.json", root / "one", keys, endpoint=seaweed.endpoint)
+    assert contents(root / "one/set") == {"config.json": objects["config.json"]}
+
+
+def test_objects_that_google_would_unpack(store: Bucket, root: Path) -> None:
+    """It does so for who does not ask for gzip, and then neither size nor checksum fit."""
+    packed = {"small": gzip.compress(b"data"), "large": gzip.compress(LARGE)}
+    for key, data in packed.items():
+        store.add(key, data, content_encoding="gzip")
+        unpacked = Fault(200, TREE[key], {"Content-Encoding": None})
+        store.order(f"/b/{key}", unpacked, when=lambda r: r.headers.get("accept-encoding") != "gzip", times=ALWAYS)
+    store.listing = lambda query: page("".join(row(key, len(data)) for key, data in packed.items()))
+    google = Fault(headers={"X-GUploader-UploadID": "x"})
+    store.order("/b/", google, times=ALWAYS)
+    bring("s3://b", root, endpoint=store.url)
+    assert contents(root / "set") == packed
 
 
 @pytest.mark.parametrize("code", ["RequestTimeout", "RequestThrottled"])

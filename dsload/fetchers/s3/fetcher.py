@@ -102,6 +102,10 @@ class S3Objects(HttpReader):
         """`x-amz-checksum-*`, else the ETag if it looks like an MD5."""
         return checksums.stated(response.headers, self.store.hint)
 
+    def keeps_encoding(self, entry: Entry) -> bool:
+        """An object is what was stored, whatever encoding its metadata names."""
+        return True
+
     def passes(self, entry: Entry, response: Response, attempt: int) -> bool:
         """Whether the store says how it wants to be asked, or its keys may have been renewed."""
         return self.store.passes(response, attempt)

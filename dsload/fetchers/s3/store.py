@@ -20,6 +20,7 @@ DEFAULT_REGION = "us-east-1"
 CHECKSUMS = "x-amz-checksum-mode"
 _BUCKET_FOR_HOST = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _SERVER = re.compile(r".*:\d{1,5}")  # in the bucket's place
+_GOOGLES = "x-guploader-uploadid"  # a header of Google's: it unpacks objects for who does not ask for gzip
 _TRIES = 8  # ways of asking, one after the other
 _RENEWALS = 3  # tries with keys that worked before and are refused now
 _DISPENSABLE = {  # parts of a request that a store may not know, each with the words that blame it
@@ -52,6 +53,7 @@ class Store:
         self._virtual = self._begins_virtual()
         self._without: set[str] = set()
         self._answered = self._unsigned = False
+        self._google = (urlsplit(self._endpoint).hostname or "").endswith(".googleapis.com")
 
     # Where it is
 
@@ -108,7 +110,8 @@ class Store:
         fields = {name: value for name, value in headers.items() if name not in self._without}
         if self._config.requester_pays:
             fields["x-amz-request-payer"] = "requester"
-        return Request(url, method, fields, sign)
+        encoding = "gzip" if key and self._google else "identity"
+        return Request(url, method, fields, sign, stored=bool(key), encoding=encoding)
 
     def _base(self) -> str:
         if self._virtual:
@@ -133,6 +136,7 @@ class Store:
                 if answer.status < 300 or not (self._learns(answer) or self._renews(answer, attempt)):
                     break
             self._answered = self._answered or answer.status < 300
+            self._google = self._google or _GOOGLES in answer.headers
             if answer.status >= 300 and refusals.is_passing(answer):
                 again = "run the same command again"
                 raise BadAnswerError("listing", self.name, refusal(answer, "the store").reason, again)
