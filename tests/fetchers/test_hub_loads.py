@@ -183,6 +183,33 @@ def test_a_hub_that_fails_is_no_success_on_a_full_target(
     assert done.tree == TREE
 
 
+PAGE = status(200, body=b"<!doctype html><title>Sign in</title>", Content_Type="text/html")
+BAD = {
+    "an empty answer": status(200, body=b""),
+    "a page": PAGE,
+    "too little": status(200, body=b"{"),
+    "gone": status(410),
+    "another": status(412),
+}
+
+
+@pytest.mark.parametrize("path", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_answer_for_a_file_at_a_commit(
+    hub: Hub, repo: Repo, scheme: str, volume: Path, path: str, bad: str
+) -> None:
+    server = hub.storage if repo.files[path].lfs else hub
+    is_get = _is_get(path, repo)
+    server.order(ANY, BAD[bad], BAD[bad], when=is_get)
+    done = bring(hub, scheme, volume)
+    assert (done.code, done.tree) == (0, TREE), done.result.err
+    server.order(ANY, BAD[bad], when=is_get, times=ALWAYS)
+    done = bring(hub, scheme, volume / "again", "--retry-budget", "0.2")
+    assert done.code == 9, done.result.err
+    assert f"{path} from {scheme}://owner/name" in done.error
+    assert path not in done.tree
+
+
 # The storage host
 
 

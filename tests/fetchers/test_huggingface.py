@@ -107,6 +107,13 @@ def test_a_listing_without_files_that_the_hub_names(hub: Hub, many: Repo, volume
     assert bring(hub, volume / "folder", "--retry-budget", "0.2", uri=f"{uri}/2").code == 9
 
 
+def test_a_repository_without_files(hub: Hub, repo: Repo, volume: Path) -> None:
+    assert bring(hub, volume).code == 0
+    repo.remove(*TREE)
+    done = bring(hub, volume)
+    assert (done.code, "it is empty" in done.error, done.tree) == (4, True, TREE)
+
+
 def test_a_link_that_is_lost_once(hub: Hub, many: Repo, volume: Path) -> None:
     hub.order(f"/api/models/owner/many/tree/{many.head}", extra({"Link": None}))
     done = bring(hub, volume, uri="hf://owner/many")
@@ -320,6 +327,13 @@ def test_a_mirror_that_lacks_the_revision_call(hub: Hub, repo: Repo, volume: Pat
     hub.lacks = {"revision"}
     done = bring(hub, volume)
     assert (done.code, done.tree, done.report["revision"]) == (0, TREE, repo.head)
+
+
+def test_a_mirror_is_asked_for_no_file_that_is_excluded(hub: Hub, repo: Repo, volume: Path) -> None:
+    hub.lacks = {"revision"}
+    hub.order(ANY, status(500), when=lambda request: request.target.endswith("/config.json"), times=ALWAYS)
+    done = bring(hub, volume, "--retry-budget", "0.2", "-o", "exclude=config.json")
+    assert (done.code, done.report["revision"], len(done.tree)) == (0, repo.head, 2)
 
 
 def test_a_mirror_that_tells_no_commit(hub: Hub, repo: Repo, volume: Path) -> None:

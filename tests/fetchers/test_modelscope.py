@@ -74,6 +74,23 @@ def test_a_folder_that_the_hub_does_not_list_whole(hub: Hub, volume: Path, folde
     assert done.tree == {}
 
 
+@pytest.mark.parametrize("uri", ["ms://owner/name", "ms://owner/name/deep"])
+def test_a_folder_that_is_cut_and_excluded(hub: Hub, volume: Path, uri: str) -> None:
+    hub.repo("owner/name").put_all({f"deep/flat/{n:05}": b"" for n in range(CUT + 5)} | {"deep/other/a": b"a"})
+    assert bring(hub, volume, uri=uri).code == 5
+    below = "deep/" if uri == "ms://owner/name" else ""
+    hub.clear()
+    done = bring(hub, volume, "-o", f"exclude={below}flat/", uri=uri)
+    assert (done.code, done.tree) == (0, {f"{below}other/a": b"a"})
+    assert not [request for request in hub.requests() if "Root=deep%2Fflat" in request.target]
+
+
+def test_a_folder_beside_the_one_that_is_asked_for(hub: Hub, volume: Path) -> None:
+    hub.repo("owner/name").put_all({f"flat/{n:05}": b"" for n in range(CUT + 5)} | {"sub/deep/a": b"a"})
+    done = bring(hub, volume, uri="ms://owner/name/sub/deep")
+    assert (done.code, done.tree) == (0, {"a": b"a"})
+
+
 def test_a_refusal_in_the_middle_of_a_walk_is_asked_again(hub: Hub, volume: Path) -> None:
     files = {f"{n % 4}/{n:05}": b"" for n in range(CUT)}
     hub.repo("owner/name").put_all(files)

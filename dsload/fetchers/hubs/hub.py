@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ from dsload.transfer.retry import refusal
 log = logger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_SPACE = re.compile(r"[ \t\n\r]*")
 _DIGESTS = {"sha256": re.compile(r"[0-9a-f]{64}"), "gitblob": COMMIT}
 
 
@@ -52,7 +53,7 @@ class HubFiles(HttpReader):
             return RefusedError("downloading", where, why, "check the clock, and any proxy in between")
         if response.redirected:
             return None
-        if response.status == 404:
+        if response.status in (404, 410):
             why = f"it has disappeared since it was listed{in_words(response)}"
             return ChangedError("downloading", where, why, "run the same command again")
         return self.hub.explain(response, "downloading", where)
@@ -98,6 +99,43 @@ def read_json(answer: Response, where: str, known: bool = False) -> Any:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         raise _no_json(answer, where, known, error) from error
+
+
+def read_rows(answer: Response, where: str, known: bool = False) -> Iterator[Any]:
+    """The values of a JSON answer that is a list, one by one: a page may hold all that a repository has.
+
+    Args and errors: as of read_json().
+    """
+    try:
+        text = answer.body.decode(json.detect_encoding(answer.body))
+        yield from _values(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(answer, where, known, error) from error
+
+
+def _values(text: str) -> Iterator[Any]:
+    """The values of a JSON list; one that is not a list is the only one. Raises ValueError, RecursionError."""
+    decode, position = json.JSONDecoder().raw_decode, _after_space(text, 0)
+    if text[position : position + 1] != "[":
+        yield json.loads(text)
+        return
+    position = _after_space(text, position + 1)
+    closed = text.startswith("]", position)
+    while not closed:
+        value, position = decode(text, position)
+        yield value
+        position = _after_space(text, position)
+        closed = text.startswith("]", position)
+        if not closed and not text.startswith(",", position):
+            raise ValueError("the list is cut")
+        position = _after_space(text, position + 1) if not closed else position
+    if _after_space(text, position + 1) < len(text):
+        raise ValueError("something comes after the list")
+
+
+def _after_space(text: str, position: int) -> int:
+    space = _SPACE.match(text, position)
+    return space.end() if space else position
 
 
 def _no_json(answer: Response, where: str, known: bool, error: Exception) -> DsloadError:

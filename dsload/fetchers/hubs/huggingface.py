@@ -6,15 +6,26 @@ Protocol: the Hub API (/api/{models|datasets|spaces}/ID/revision/REV and …/tre
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NotFoundError, RefusedError, UsageError
 from dsload.fetchers.base import Context
 from dsload.fetchers.hubs.endpoint import Endpoint
-from dsload.fetchers.hubs.hub import COMMIT, HubFiles, Listed, Row, in_words, make_listing, not_listed, read_json
+from dsload.fetchers.hubs.hub import (
+    COMMIT,
+    HubFiles,
+    Listed,
+    Row,
+    in_words,
+    make_listing,
+    not_listed,
+    read_json,
+    read_rows,
+)
 from dsload.fetchers.hubs.links import links
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
@@ -102,8 +113,8 @@ class HuggingFace:
 
     def _commit_of(self, rows: Sequence[Row]) -> str:
         """The commit that the answer for a file states; of a small file, as no storage host answers for that."""
-        plain = [row for row in rows if row.algorithm == "gitblob" and isinstance(row.path, str)]
-        for row in plain[:1]:
+        plain = (row for row in rows if row.algorithm == "gitblob" and self._source.filter(row.path))
+        for row in islice(plain, 1):
             head = replace(self.request(row.path), method="HEAD")
             answer = self._client.fetch(head, "asking for the commit of", str(self._source))
             commit = answer.headers.get("x-repo-commit", "")
@@ -126,21 +137,18 @@ class HuggingFace:
         while query:
             page = self._good(self._get(f"{url}?{query}"))
             before = len(rows) + len(folders)
-            self._add(read_json(page, str(self._source), self._known), rows, folders)
+            self._add(read_rows(page, str(self._source), self._known), rows, folders)
             query = self._next_query(page)
             if query and len(rows) + len(folders) == before:
                 raise self._astray("form a loop")
         return [*rows.values()]
 
-    def _add(self, page: Any, rows: dict[str, Row], folders: set[str]) -> None:
+    def _add(self, page: Iterable[Any], rows: dict[str, Row], folders: set[str]) -> None:
         """Add a page's files and folders to those of the pages before it."""
-        if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
-            raise not_listed(str(self._source), self._endpoint)
-        self._known = True
         for given in page:
-            row = _row(given)
-            if not isinstance(row.path, str):
+            if not isinstance(given, dict) or not isinstance(given.get("path"), str):
                 raise not_listed(str(self._source), self._endpoint)
+            self._known, row = True, _row(given)
             if given.get("type") == "directory":
                 folders.add(row.path)
             elif rows.setdefault(row.path, row) != row:

@@ -157,7 +157,7 @@ class ModelScope:
                 if len(found) >= _CUT:
                     why = f"{self._endpoint} stops at {_CUT:,} rows of {folder or 'its root'}"
                     raise self._never_whole(why)
-                inside += [row["Path"] for row in found if row.get("Type") == "tree"]
+                inside += [row["Path"] for row in found if row.get("Type") == "tree" and self._wants(row["Path"])]
             cut = []
             for folder, answer in zip(inside, self._ask(map(self._query, inside)), strict=True):
                 self._add(rows, answer, folder)
@@ -166,6 +166,15 @@ class ModelScope:
                 if self._is_cut(answer, len(_files(answer))):
                     cut.append(folder)
         raise self._never_whole(f"its folders are more than {_DEEPEST} deep")
+
+    def _wants(self, folder: str) -> bool:
+        """Whether something below a folder may be loaded."""
+        path = self._repo.path
+        if not path:
+            return self._source.filter.below(folder)
+        if folder.startswith(path + "/"):
+            return self._source.filter.below(folder[len(path) + 1 :])
+        return folder == path or path.startswith(folder + "/")
 
     def _is_cut(self, answer: Data, rows: int) -> bool:
         return rows >= _CUT or rows < _count(answer)
