@@ -410,6 +410,76 @@ def test_names_lie_below_the_endpoint(
     )
 
 
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place that channels lie below, by name; each has another tool."""
+    root = tmp_path_factory.mktemp("mirror")
+    make_channel(root / "conda-forge", *BASE, tool("3.0"), tool("2.5", noarch="generic"))
+    make_channel(root / "pkgs/main", *BASE, tool("2.0"))
+    make_channel(root / "pkgs/r", tool("1.0"), Package("r-x"))
+    make_channel(root / "org/label/dev", tool("0.5"))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("channels", "spec", "version"),
+    [
+        ("defaults", "defaults::tool", "2.0"),
+        ("defaults", "defaults::tool >=1", "2.0"),
+        ("defaults", "defaults::tool =1", "1.0"),
+        ("conda-forge,defaults", "defaults::tool", "2.0"),
+        ("conda-forge", "defaults::tool", "2.0"),
+        ("defaults", "pkgs/main::tool", "2.0"),
+        ("defaults", "pkgs/r::tool", "1.0"),
+        ("conda-forge", "pkgs/r::tool", "1.0"),
+        ("conda-forge", "org/label/dev::tool", "0.5"),
+        ("conda-forge,org/label/dev", "org/label/dev::tool>=0.1", "0.5"),
+        ("defaults", "conda-forge::tool", "3.0"),
+        ("conda-forge", f"conda-forge/{HERE}::tool", "3.0"),
+        ("conda-forge", "conda-forge/noarch::tool <3", "2.5"),
+        ("conda-forge", "conda-forge/noarch::tool=2.5=0", "2.5"),
+        ("defaults", "tool[channel=conda-forge]", "3.0"),
+        ("defaults", "tool 2.*[channel=conda-forge, subdir=noarch]", "2.5"),
+        ("defaults", "tool[channel='conda-forge/noarch', version=2.5]", "2.5"),
+        ("conda-forge", 'tool >=1[channel="defaults"]', "2.0"),
+        ("conda-forge", "tool[version='>=1', channel=pkgs/r]", "1.0"),
+        ("defaults", "MIRROR/conda-forge::tool", "3.0"),
+        ("defaults", "MIRROR/conda-forge/noarch::tool=2.5", "2.5"),
+        ("defaults", "tool[channel='MIRROR/org/label/dev']", "0.5"),
+        ("defaults", "*::tool", "2.0"),
+        (f"conda-forge/{HERE}", "tool", "3.0"),
+    ],
+)
+def test_specs_that_name_their_channel(mirror: Path, channels: str, spec: str, version: str) -> None:
+    """Also of a channel that is not listed: it is asked too, after the others, as conda does."""
+    needs = json.dumps(spec.replace("MIRROR", mirror.as_uri()))
+    assert solved(ls(channels, endpoint=mirror.as_uri(), needs=needs))["tool"] == version
+
+
+def test_a_package_of_the_second_part_of_defaults(mirror: Path) -> None:
+    assert solved(ls("defaults", endpoint=mirror.as_uri(), needs="'defaults::r-x'"))["r-x"] == "1.0"
+
+
+@pytest.mark.parametrize("spec", ["pkgs/main::r-x", "defaults::tool >=3", "org/label/dev::tool 7.*"])
+def test_a_channel_that_does_not_have_what_a_spec_says(mirror: Path, spec: str) -> None:
+    line = refused(ls("defaults", endpoint=mirror.as_uri(), needs=json.dumps(spec)), 4)
+    assert spec.partition("::")[2].partition("[")[0] in line
+
+
+@pytest.mark.parametrize("spec", ["conda-forge/noarch::tool", "tool[subdir=noarch]", "MIRROR/conda-forge/noarch::tool"])
+def test_a_platform_in_a_spec_is_not_passed_over(mirror: Path, spec: str) -> None:
+    needs = json.dumps(spec.replace("MIRROR", mirror.as_uri()))
+    line = refused(ls("conda-forge", endpoint=mirror.as_uri(), needs=needs), 2)
+    assert f"was asked for noarch, and tool-3.0-0.conda of {HERE} fits the rest; give the version" in line
+
+
+def test_a_password_in_a_spec_stays_out_of_what_is_built(site: Site, locked_web: Nginx) -> None:
+    url = f"http://user:{quote(PASSWORD, safe='')}@127.0.0.1:{locked_web.port}/chan"
+    done = site.load("env", "-v", needs=f"'{url}::tool', '{url}::python', '{url}::pip'", channels=url)
+    assert done.code == 0, done.err
+    assert tells(done, site.root, PASSWORD) == []
+
+
 @pytest.mark.parametrize(
     "channel",
     ["ftp://host/c", "https://", "http://host:99999/c", "a b", "https://host/c?x=1", "https://host/c#x", "/a/folder"],

@@ -15,9 +15,8 @@ from dsload.fetchers.base import Context, Site
 from dsload.fetchers.conda import pip
 from dsload.fetchers.conda.channels import (
     Channel,
-    channel_of,
-    located,
     owner_of_secrets,
+    public_channel_urls,
     public_place,
     rattler_client,
     read_channels,
@@ -25,6 +24,7 @@ from dsload.fetchers.conda.channels import (
 )
 from dsload.fetchers.conda.failures import of_volume, said
 from dsload.fetchers.conda.freezing import freeze
+from dsload.fetchers.conda.matching import located, read_wish
 from dsload.fetchers.conda.prefix import prefix_at
 from dsload.fetchers.conda.recipe import Recipe, read_recipe
 from dsload.fetchers.conda.solving import Solution, locked, solved, stem
@@ -52,10 +52,11 @@ class Conda:
         self._source, self._context = str(source), context
         config = cast(CondaConfig, source.config)
         self._recipe, endpoint = read_recipe(config), config.endpoint
-        named = [*self._recipe.channels, *filter(None, map(channel_of, self._recipe.specs))]
+        self._wishes = [read_wish(spec) for spec in self._recipe.specs]
+        named = [*self._recipe.channels, *(wish.channel for wish in self._wishes if wish.channel)]
         self._channels = read_channels(named, endpoint, context.secrets)
         self._owner = owner_of_secrets(named, endpoint)
-        self._place = public_place(endpoint)
+        self._place, self._endpoint = public_place(endpoint), endpoint
         self._solution: Solution | None = None
         self.place, self.prefix = f"envs/{self._recipe.name}", self._recipe.prefix
         self.keeps_parts, self.identity = self._recipe.keep_packages, self._recipe.digest()
@@ -73,9 +74,12 @@ class Conda:
             else:
                 network = self._context.client.network
                 client = rattler_client(self._channels, network)
-                specs = [located(spec, self._place) for spec in self._recipe.specs]
+                specs = [located(wish, self._urls) for wish in self._wishes]
                 self._solution = solved(specs, self._channels, client, self._context.client, self._source)
         return self._solution
+
+    def _urls(self, channel: str) -> tuple[str, ...]:
+        return public_channel_urls(channel, self._endpoint)
 
     def build(self, site: Site, folder: Path, check: Callable[[Mapping[str, str]], None]) -> Mapping[str, str]:
         """Load and unpack the packages, link them into the prefix, and have pip add the rest."""
@@ -85,7 +89,8 @@ class Conda:
             self._unpack(solution.records, site, cache, unpacker)
             site.progress.enter(f"linking {len(solution.records):,} packages into {recipe.prefix}")
             client = rattler_client(self._channels, site.network)
-            finish(_install(recipe, solution.records, cache, client, self._source, site.volume), site.watch)
+            specs = [] if recipe.lock else [located(wish, self._urls)[0] for wish in self._wishes]
+            finish(_install(recipe, specs, solution.records, cache, client, self._source, site.volume), site.watch)
             for record in () if recipe.keep_packages else solution.records:
                 unpacker.remove(stem(record))  # while the other processor checks what was built
             stated = {} if recipe.link_scripts else dict(_stated(folder))  # which may change any file
@@ -183,9 +188,14 @@ class LocalPackages(BytesReader):
 
 
 async def _install(
-    recipe: Recipe, records: Sequence[RepoDataRecord], cache: Path, client: Client, where: str, volume: Volume
+    recipe: Recipe,
+    specs: Sequence[str],
+    records: Sequence[RepoDataRecord],
+    cache: Path,
+    client: Client,
+    where: str,
+    volume: Volume,
 ) -> None:
-    specs = [] if recipe.lock else [MatchSpec(spec)._match_spec for spec in recipe.specs]
     try:
         await install(
             list(records),
@@ -193,7 +203,7 @@ async def _install(
             cache_dir=cache,
             client=client,
             execute_link_scripts=recipe.link_scripts,
-            requested_specs=specs,
+            requested_specs=[MatchSpec(spec)._match_spec for spec in specs],
             show_progress=False,
         )
     except (InstallerError, LinkError, TransactionError) as error:

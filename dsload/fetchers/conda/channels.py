@@ -16,9 +16,10 @@ from dsload.secrets import Secrets, authorization, basic, hide, origin, public_u
 from dsload.transfer.network import Network, ca_file
 
 PUBLIC = "https://conda.anaconda.org"  # where a channel's name is looked up, as conda does
-_DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
+_ANACONDA = "https://repo.anaconda.com"  # and there what it calls pkgs/…
+_DEFAULTS = ("pkgs/main", "pkgs/r")
+_PLATFORM = re.compile(r"/(noarch|(linux|osx|win|freebsd|zos|emscripten|wasi)-\w+)$")  # which conda drops, too
 _TOKEN = re.compile(r"/t/(?P<token>[^/]+)(?=/)")
-_IN_CHANNEL = re.compile(r"(?P<channel>(?!defaults::)[\w.-]+|(https?|file)://\S+?)::.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class Channel:
         """Whether it is a folder on this machine."""
         return self.url.startswith("file://")
 
+    @property
+    def secret(self) -> bool:
+        """Whether its URL came with credentials."""
+        return bool(self.headers) or self.asked != self.url
+
 
 def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tuple[Channel, ...]:
     """Channels by name or URL.
@@ -52,19 +58,13 @@ def read_channels(names: Sequence[str], endpoint: str, secrets: Secrets) -> tupl
     Raises:
         UsageError: a channel that is neither a name nor a URL of http, https or file.
     """
-    place = channel_url(endpoint, "option endpoint") if endpoint else PUBLIC
-    urls: dict[str, None] = {}
-    for name in names:
-        if name == "defaults":
-            urls.update(dict.fromkeys(f"{place}/pkgs/{part}" for part in ("main", "r")) if endpoint else
-                        dict.fromkeys(_DEFAULTS))  # fmt: skip
-        elif is_channel_name(name):
-            urls[f"{place}/{name}"] = None
-        else:
-            urls[channel_url(name, f"channel {public_uri(name)!r}")] = None
-    channels = [_without_secrets(url) for url in urls]
+    urls = dict.fromkeys(url for name in names for url in channel_urls(name, endpoint))
+    channels: dict[str, Channel] = {}
+    for channel in map(_without_secrets, urls):
+        if channel.url not in channels or not channels[channel.url].secret:
+            channels[channel.url] = channel
     theirs = owner_of_secrets(names, endpoint)
-    found = [_with_secrets(each, secrets) if theirs and _origin(each) == theirs else each for each in channels]
+    found = [_with_secrets(each, secrets) if theirs and _origin(each) == theirs else each for each in channels.values()]
     _refuse_confusion(found)
     return tuple(found)
 
@@ -93,16 +93,28 @@ def public_place(endpoint: str) -> str:
     return _without_secrets(channel_url(endpoint, "option endpoint")).url if endpoint else PUBLIC
 
 
-def channel_of(spec: str) -> str:
-    """The channel that a spec such as `conda-forge::numpy` names, "" if it names none."""
-    match = _IN_CHANNEL.fullmatch(spec)
-    return match["channel"] if match else ""
+def channel_urls(name: str, endpoint: str) -> tuple[str, ...]:
+    """The URLs of a channel by its name or URL, which may hold credentials; `defaults` stands for several.
+
+    Raises:
+        UsageError: it is neither a name nor a URL of http, https or file.
+    """
+    if not is_channel_name(name):
+        return (_without_platform(channel_url(name, f"channel {public_uri(name)!r}")),)
+    place = channel_url(endpoint, "option endpoint") if endpoint else ""
+    if name == "defaults":
+        return tuple(f"{place or _ANACONDA}/{part}" for part in _DEFAULTS)
+    home = place or (_ANACONDA if name.startswith("pkgs/") else PUBLIC)
+    return (_without_platform(f"{home}/{name}"),)
 
 
-def located(spec: str, place: str) -> str:
-    """A spec with the URL of the channel that it names, which is how rattler knows those of a mirror."""
-    channel = channel_of(spec)
-    return f"{place}/{spec}" if channel and "://" not in channel else spec
+def public_channel_urls(name: str, endpoint: str) -> tuple[str, ...]:
+    """The same without credentials, as rattler knows the channels."""
+    return tuple(_without_secrets(url).url for url in channel_urls(name, endpoint))
+
+
+def _without_platform(url: str) -> str:
+    return _PLATFORM.sub("", url)
 
 
 def _origin(channel: Channel) -> tuple[str, str, int] | None:
@@ -126,7 +138,7 @@ def _without_secrets(url: str) -> Channel:
 
 
 def _with_secrets(channel: Channel, secrets: Secrets) -> Channel:
-    if channel.headers or channel.asked != channel.url:
+    if channel.secret:
         return channel
     value = authorization(secrets)
     return Channel(channel.url, channel.asked, {"Authorization": value}) if value else channel

@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from rattler import MatchSpec
-from rattler.exceptions import InvalidMatchSpecError
-
 from dsload.errors import UsageError
 from dsload.fetchers.conda.environment import ENVIRONMENT, read_environment
+from dsload.fetchers.conda.matching import read_wish
 from dsload.fetchers.conda.spec import FILES, CondaConfig
 from dsload.formats.text import decoded
 from dsload.secrets import logger, public_uri
@@ -151,26 +149,16 @@ def _read(path: str, where: str, decode: Callable[[bytes], str] = decoded) -> st
 
 def _specs(given: list[str], config: CondaConfig) -> tuple[str, ...]:
     """The specs of environment.yaml, with python as the option pins it, and what is always installed."""
-    named = {spec_name(spec): spec for spec in given}
+    named = {read_wish(spec).name: spec for spec in given}
     specs = list(dict.fromkeys(given))
     if version := config.python:
         if "python" in named:
             log.info("python %s, as the options say, instead of %r", version, named["python"])
-        specs = [spec for spec in specs if spec_name(spec) != "python"]
+        specs = [spec for spec in specs if read_wish(spec).name != "python"]
         specs.insert(0, f"python={version}" if re.fullmatch(r"[\d.]+", version) else f"python {version}")
     always = ["python", "pip", *(["ipykernel"] if config.kernel else [])]
-    specs += [name for name in always if name not in {spec_name(spec) for spec in specs}]
+    specs += [name for name in always if name not in {read_wish(spec).name for spec in specs}]
     return tuple(specs)
-
-
-def spec_name(spec: str) -> str:
-    """The package that a spec names. Raises UsageError if it is not a spec."""
-    try:
-        name = MatchSpec(spec).name
-    except InvalidMatchSpecError as error:
-        why = f"{spec!r} is not the spec of a package ({str(error).splitlines()[0]})"
-        raise UsageError("reading", ENVIRONMENT, why, "write NAME=VERSION or NAME >=VERSION") from error
-    return str(getattr(name, "normalized", name))
 
 
 # Requirements

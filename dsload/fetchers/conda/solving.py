@@ -34,9 +34,10 @@ from dsload.errors import (
     UnsafePathError,
     UsageError,
 )
-from dsload.fetchers.conda.channels import PUBLIC, Channel, channel_of
+from dsload.fetchers.conda.channels import PUBLIC, Channel
 from dsload.fetchers.conda.failures import said
-from dsload.fetchers.conda.recipe import Recipe, spec_name
+from dsload.fetchers.conda.matching import check_platforms, first_there, read_wish
+from dsload.fetchers.conda.recipe import Recipe
 from dsload.fetchers.conda.waiting import finish
 from dsload.secrets import logger
 from dsload.transfer.client import Client as HttpClient
@@ -72,12 +73,12 @@ class Solution:
 
 
 def solved(
-    specs: Sequence[str], channels: Sequence[Channel], client: Client, insist: HttpClient, where: str
+    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], client: Client, insist: HttpClient, where: str
 ) -> Solution:
     """Solve specs.
 
     Args:
-        specs: of packages.
+        specs: for each package, those of which the first that a package matches counts.
         channels: first to last, of strict priority.
         client: that reads their repodata.
         insist: tries again what could not be reached.
@@ -87,28 +88,37 @@ def solved(
         NotFoundError: a channel, package or version that does not exist, or specs that exclude each other.
         RefusedError, UnreachableError: of a channel.
     """
-    log.info("solving %s from %s", ", ".join(specs), ", ".join(channel.url for channel in channels))
+    shown = ", ".join(" or ".join(these) for these in specs)
+    log.info("solving %s from %s", shown, ", ".join(channel.url for channel in channels))
     records = insist.insist(lambda: _solve(specs, channels, client, where))
+    check_platforms([read_wish(these[0]) for these in specs], records)
     return _solution(records, channels, where)
 
 
-def _solve(specs: Sequence[str], channels: Sequence[Channel], client: Client, where: str) -> list[RepoDataRecord]:
+def _solve(
+    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], client: Client, where: str
+) -> list[RepoDataRecord]:
     with tempfile.TemporaryDirectory(prefix="dsload-conda-") as cache:
         try:
-            return finish(
-                solve(
-                    [RattlerChannel(channel.url) for channel in channels],
-                    [MatchSpec(spec) for spec in _with_names(specs)],
-                    gateway=Gateway(Path(cache), client=client),
-                    platforms=[Subdir.current(), Subdir("noarch")],
-                    channel_relations="disabled",  # the channels that were asked for, and no others
-                    virtual_packages=VirtualPackage.detect(VirtualPackageOverrides.from_env()),
-                )
-            )
+            return finish(_solution_of(specs, channels, Gateway(Path(cache), client=client)))
         except GatewayError as error:
             raise _unread(str(error), where, channels) from error
         except SolverError as error:
             raise _unsolved(str(error), channels, where) from error
+
+
+async def _solution_of(
+    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], gateway: Gateway
+) -> list[RepoDataRecord]:
+    chosen = [await first_there(these, gateway) for these in specs]
+    return await solve(
+        [RattlerChannel(channel.url) for channel in channels],
+        [MatchSpec(spec) for spec in _with_names(chosen)],
+        gateway=gateway,
+        platforms=[Subdir.current(), Subdir("noarch")],
+        channel_relations="disabled",  # the channels that were asked for, and no others
+        virtual_packages=VirtualPackage.detect(VirtualPackageOverrides.from_env()),
+    )
 
 
 def _with_names(specs: Sequence[str]) -> list[str]:
@@ -117,7 +127,8 @@ def _with_names(specs: Sequence[str]) -> list[str]:
     rattler looks only at what a spec matches, and a version that the first channel lacks would come from the second,
     despite strict priority.
     """
-    return list(dict.fromkeys((*specs, *(spec_name(spec) for spec in specs if not channel_of(spec)))))
+    bare = (wish.name for wish in map(read_wish, specs) if not wish.channel)
+    return list(dict.fromkeys((*specs, *bare)))
 
 
 def locked(recipe: Recipe, channels: Sequence[Channel], place: str, where: str) -> Solution:
