@@ -494,6 +494,55 @@ def test_what_is_no_endpoint(endpoint: str) -> None:
     assert "endpoint" in refused(ls("conda-forge", endpoint=endpoint), 2)
 
 
+# What the machine has
+
+
+@pytest.fixture(scope="module")
+def choosy(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A channel of packages that are for some machines only."""
+    needs = {"gpu": "__cuda >=12", "new": "__glibc >=9", "fast": "__archspec * zen4", "mac": "__osx >=11"}
+    packages = [Package(name, depends=[need]) for name, need in needs.items()]
+    return make_channel(tmp_path_factory.mktemp("choosy"), *BASE, *packages, Package("both", depends=["gpu"])).as_uri()
+
+
+@pytest.mark.parametrize(
+    ("needs", "variable", "value", "has"),
+    [
+        ("gpu", "CONDA_OVERRIDE_CUDA", "12.4", "no __cuda"),
+        ("both", "CONDA_OVERRIDE_CUDA", "12.4", "no __cuda"),
+        ("new", "CONDA_OVERRIDE_GLIBC", "9.1", "__glibc 2."),
+        ("fast", "CONDA_OVERRIDE_ARCHSPEC", "zen4", "__archspec 1 "),
+    ],
+)
+def test_what_this_machine_lacks_can_be_stated(
+    choosy: str, monkeypatch: pytest.MonkeyPatch, needs: str, variable: str, value: str, has: str
+) -> None:
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "")
+    monkeypatch.setenv("CONDA_OVERRIDE_ARCHSPEC", "x86_64")
+    line = refused(ls(choosy, needs=needs), 4)
+    assert f"this machine has {has}" in line
+    assert f"by the variable {variable}" in line
+    assert ("option gpuType" in line) is ("CUDA" in variable)
+    monkeypatch.setenv(variable, value)
+    assert needs in solved(ls(choosy, needs=needs))
+
+
+def test_a_driver_that_is_too_old(choosy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDA_OVERRIDE_CUDA", "11.8")
+    assert "this machine has __cuda 11.8; say what" in refused(ls(choosy, needs="gpu"), 4)
+
+
+def test_a_package_for_another_system(choosy: str) -> None:
+    assert "CONDA_OVERRIDE" not in refused(ls(choosy, needs="mac"), 4)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("CONDA_OVERRIDE_CUDA", "x y"), ("CONDA_OVERRIDE_ARCHSPEC", "zen99")])
+def test_an_override_that_is_none(choosy: str, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    line = refused(ls(choosy, needs="python"), 2)
+    assert variable in line
+
+
 # Credentials
 
 

@@ -91,8 +91,8 @@ def test_a_private_ca_is_trusted(tmp_path: Path, over_tls: str, ca: CA, by: str)
 
 
 def test_an_unknown_ca_is_not_trusted(tmp_path: Path, over_tls: str) -> None:
-    done = site_at(tmp_path, f"{over_tls}/chan").load("e", "--retry-budget", 1)
-    error = one_error(done, 9)
+    done = site_at(tmp_path, f"{over_tls}/chan").load("e")  # at once, whatever the budget
+    error = one_error(done, 3)
     assert "certificate" in error
     assert "--ca-bundle, SSL_CERT_FILE or the secret ca.crt" in error
 
@@ -247,9 +247,49 @@ def test_repodata_that_is_none(tmp_path: Path, channel: Path, fault: FaultServer
     """A page that some gateway put in its place; it is said which."""
     url = put_channel(fault, channel)
     fault.put("/chan/noarch/repodata.json", b"<html>Please log in</html>")
-    done = site_at(tmp_path, url).load("e", "--retry-budget", 1)
-    assert done.code in (5, 9), done.err
-    assert url in one_error(done, done.code)
+    site = site_at(tmp_path, url)
+    assert url in one_error(site.load("e", "--retry-budget", 1), 9)
+    fault.order("/chan/noarch/repodata.json", Fault(200, b'{"packages": {'))
+    put_channel(fault, channel)
+    assert site.load("e", "--retry-budget", 20).code == 0
+
+
+SAID = b'{"errors": [{"status": 403, "message": "The download limit of the cache is reached"}]}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (
+            status(403, body=SAID),
+            3,
+            "(The download limit of the cache is reached); check the credentials in the secrets",
+        ),
+        (status(401, body=b"who is it?", Content_Type="text/plain"), 3, "(who is it?); check the credentials"),
+        (status(400, body=SAID), 3, "400 Bad Request"),
+        (status(451), 3, "451 Unavailable For Legal Reasons"),
+        (status(410), 4, "410 Gone"),
+        (status(404), 4, "could not find subdir 'noarch'"),
+    ],
+)
+def test_a_refusal_is_told_at_once_in_the_channels_words(
+    tmp_path: Path, channel: Path, fault: FaultServer, answer: Fault, code: int, words: str
+) -> None:
+    url = put_channel(fault, channel)
+    fault.order("/chan/noarch/repodata.json", answer, times=ALWAYS)
+    error = one_error(site_at(tmp_path, url).load("e"), code)
+    assert words in error
+    assert "--retry-budget" not in error
+
+
+def test_a_port_that_does_not_speak_tls_is_told_at_once(tmp_path: Path, www: Path, nginx: Nginx) -> None:
+    done = site_at(tmp_path, f"{nginx.url}chan".replace("http:", "https:")).load("e")
+    assert "does not speak TLS: is it http://?" in one_error(done, 3)
+
+
+def test_a_host_that_no_dns_knows(tmp_path: Path) -> None:
+    done = site_at(tmp_path, "http://nowhere.invalid/chan").load("e", "--retry-budget", 60)
+    assert "nowhere.invalid" in one_error(done, 4)
 
 
 def test_a_limit_of_the_rate(tmp_path: Path, channel: Path, fault: FaultServer) -> None:

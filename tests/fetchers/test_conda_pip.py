@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -414,6 +415,69 @@ def test_a_requirement_from_git_is_frozen_with_its_commit(
     assert (done.code, frozen(site)) == (0, [f"fromgit @ {url}@{commit}"]), done.err
 
 
+EDITABLE = [
+    "-e .",
+    "-e ./pkg",
+    "--editable=pkg",
+    "--editable ./pkg[extra]",
+    "-e file:///srv/pkg",
+    "-e '{folder}/pkg'",
+    "-e ${{HOME}}/pkg",
+    "-e \\\n  ./pkg",
+    "-e git+file:///srv/pkg.git#egg=pkg",
+]
+
+
+@pytest.mark.parametrize("line", EDITABLE)
+@pytest.mark.parametrize("place", ["text", "file", "list"])
+def test_what_would_stay_in_the_loaders_folder_is_refused(site: Site, tmp_path: Path, line: str, place: str) -> None:
+    line = line.format(folder=tmp_path)
+    given: dict[str, object] = {"requirements.txt": f"greet\n{line}\n"}
+    if place == "file":
+        (tmp_path / "list.txt").write_text(f"greet\n{line}\n")
+        (tmp_path / "first.txt").write_text("-r list.txt\n")
+        given = {"pipRequirementsTxtPath": tmp_path / "first.txt"}
+    elif place == "list":
+        given = {"environment.yaml": json.dumps({"dependencies": ["steady", {"pip": line.split("\n")}]})}
+    error = one_error(site.load("e", "--dry-run", **given), 2)
+    assert "requirements.txt" in error
+    assert "leave out -e" in error
+
+
+def test_local_packages_are_installed_from_beside_the_lists_that_name_them(site: Site, tmp_path: Path) -> None:
+    wheels = [Wheel(name, modules={f"{name}.py": b"HERE = 1\n"}) for name in ("one", "two", "three", "four")]
+    one = wheels[0].write(tmp_path / "lists/wheels")
+    two = wheels[1].write(tmp_path / "conda")
+    write_sdist(tmp_path / "lists", wheels[2])
+    with tarfile.open(write_sdist(tmp_path / "made", wheels[3])) as tar:
+        tar.extractall(tmp_path / "lists", filter="data")
+    (tmp_path / "lists/requirements.txt").write_text(
+        f"{one.relative_to(tmp_path / 'lists')}  # beside\n./three-1.0.tar.gz\n-r below/more.txt\n"
+    )
+    (tmp_path / "lists/below").mkdir()
+    (tmp_path / "lists/below/more.txt").write_text("./four-1.0\n")
+    (tmp_path / "conda/environment.yaml").write_text(f"dependencies: [pip: [./{two.relative_to(tmp_path / 'conda')}]]")
+    done = site.load(
+        "e",
+        env=PIP,
+        pipRequirementsTxtPath=tmp_path / "lists/requirements.txt",
+        condaEnvironmentYmlPath=tmp_path / "conda/environment.yaml",
+    )
+    assert done.code == 0, done.err
+    assert [line.partition(" @ ")[0] for line in frozen(site)] == ["four", "one", "three", "two"]
+    shutil.rmtree(tmp_path / "lists")
+    packages = next(site.folder("e").glob("lib/python*/site-packages"))
+    assert {f"{wheel.name}.py" for wheel in wheels} <= {path.name for path in packages.iterdir()}
+    assert list(packages.glob("__editable__*")) == []
+
+
+@pytest.mark.parametrize("line", ["./gone", "gone-1.0-py3-none-any.whl", "../gone/"])
+def test_a_local_package_that_is_not_there_is_told_at_once(site: Site, tmp_path: Path, line: str) -> None:
+    (tmp_path / "list.txt").write_text(f"greet\n{line}\n")
+    done = site.load("e", "--dry-run", pipRequirementsTxtPath=tmp_path / "list.txt")
+    assert f"{line!r} is not in {tmp_path}" in one_error(done, 2)
+
+
 def test_variables_that_would_have_pip_do_something_else(site: Site, simple: Path) -> None:
     env = {**PIP, "PIP_PYTHON": "/no/such/python", "PIP_DRY_RUN": "1"}
     done = site.load("e", env=env, pipIndexUrl=simple.as_uri(), **{"requirements.txt": "greet"})
@@ -495,7 +559,7 @@ def test_a_host_is_trusted_only_where_the_user_asks(
     flags = ("--ca-bundle", ca.bundle) if trust == "bundle" else ()
     done = site.load("e", *flags, "--retry-budget", 1, env=env, **options)
     if trust == "nothing":
-        error = one_error(done, 9)
+        error = one_error(done, 3)
         assert "certificate verify failed" in error
         assert "--ca-bundle" in error
     else:

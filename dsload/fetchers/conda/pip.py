@@ -25,6 +25,7 @@ log = logger(__name__)
 
 _KEPT = 3000  # lines of pip's output in which its error is looked for
 _FRAME = " \u2502\u2570\u2500>\u00d7"  # what pip draws around errors
+_RAISED = re.compile(r"[\w.]*(Error|Exception)\b.*:")
 _LAST = 6  # lines of it that an error shows,
 _LONGEST = 320  # and characters of each
 _NOT_PASSED = re.compile(
@@ -36,7 +37,7 @@ _MEANS: tuple[tuple[str, type[DsloadError], str], ...] = (
     ("DO NOT MATCH THE HASHES|Hashes are required", IntegrityError, "fix the hashes in the requirements"),
     (
         "CERTIFICATE_VERIFY_FAILED|certificate verify failed",
-        UnreachableError,
+        RefusedError,
         "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt",
     ),
     ("40[13] Client Error|401 Error|error 40[13]", RefusedError, "check the credentials of the index"),
@@ -202,8 +203,9 @@ def _gist(lines: Sequence[str]) -> Sequence[str]:
         (number for number, line in enumerate(lines) if line.startswith("ERROR: ")), max(0, len(lines) - _LAST)
     )
     errors = []
-    for line in lines[first:]:
-        if line.startswith("Exception information"):
+    for number, line in enumerate(lines[first:], first):
+        if line.startswith(("Exception information", "Traceback (most recent")):
+            errors += [last for last in lines[number:] if _RAISED.match(last)][:1]
             break
         errors.append(line.removeprefix("ERROR: "))
     unread = [line for line in lines if "Could not fetch URL" in line]

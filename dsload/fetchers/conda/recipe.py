@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,12 @@ from dsload.secrets import logger, public_uri
 log = logger(__name__)
 
 REQUIREMENTS = "requirements.txt"
+_EDITABLE = re.compile(r"(-e|--editable(?=[\s=]))[\s=]*(?P<what>.+)")
+_REMOTE = re.compile(r"(git|hg|svn|bzr)\+(?!file:)")  # pip clones these into the environment itself
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_LOCAL = re.compile(
+    r"(?P<path>\.{1,2}(/[^\s\[]*)?|[^\s:@=<>~!;\[]+\.(whl|zip|tgz|tar\.(gz|bz2|xz)))(?P<rest>((\[|\s).*)?)"
+)
 _NESTED = re.compile(r"(?P<flag>-[rcf]|--(?:requirement|constraint|find-links)(?=[\s=]))[\s=]*(?P<path>.+)")
 _CODING = re.compile(rb"#.*coding[:=]\s*([-\w.]+)")
 _DEEPEST = 16  # requirements files that name each other
@@ -180,8 +186,20 @@ def _whole(given: Requirements) -> Requirements:
     lines: list[str] = []
     constraints: list[str] = []
     for kind, line in _lines(given.lines, given.folder, 0):
-        (constraints if kind == "constraint" else lines).append(line)
+        (constraints if kind == "constraint" else lines).append(_placed(line, given.folder))
     return Requirements(tuple(lines), tuple(constraints), given.folder)
+
+
+def _placed(line: str, folder: str) -> str:
+    """A line that names a package by a relative path, with the whole path: pip runs in one folder for all."""
+    match = _LOCAL.fullmatch(line.strip())
+    if match is None:
+        return line
+    path = os.path.join(folder, match["path"])
+    if not os.path.exists(path):
+        fix = "paths begin at the folder of the list, and the loader has to have the file"
+        raise UsageError("reading", REQUIREMENTS, f"{match['path']!r} is not in {folder}", fix)
+    return f"{path}{match['rest']}"
 
 
 def _unquoted(text: str) -> str:
@@ -193,11 +211,39 @@ def _unquoted(text: str) -> str:
     return words[0] if len(words) == 1 else ""
 
 
+def _joined(lines: Iterable[str]) -> Iterator[str]:
+    """Lines with those that a `\\` at the end continues, as pip joins them."""
+    parts: list[str] = []
+    for line in lines:
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
+            parts.append(line.rstrip("\\"))
+            continue
+        yield "".join((*parts, f" {line}" if parts and line.lstrip().startswith("#") else line))
+        parts.clear()
+    if parts:
+        yield "".join(parts)
+
+
+def _of_environment(match: re.Match[str]) -> str:
+    return os.environ.get(match[1], match[0])
+
+
+def _refuse_editable(line: str) -> None:
+    """Raise UsageError for what pip would not put into the environment, but have it look for in a folder here."""
+    match = _EDITABLE.fullmatch(_VARIABLE.sub(_of_environment, line.strip()))
+    if match and not _REMOTE.match(match["what"].strip("'\"")):
+        why = (
+            f"{line.strip()!r} leaves the package where it is, and a user of the environment does not have that folder"
+        )
+        raise UsageError("reading", REQUIREMENTS, why, "leave out -e, so that it is installed")
+
+
 def _lines(lines: tuple[str, ...], folder: str, depth: int, kind: str = "requirement") -> Iterator[tuple[str, str]]:
     if depth > _DEEPEST:
         raise UsageError("reading", REQUIREMENTS, "its files name each other in a circle")
-    for line in lines:
-        match = _NESTED.fullmatch(line.strip())
+    for line in _joined(lines):
+        _refuse_editable(line)
+        match = _NESTED.fullmatch(_VARIABLE.sub(_of_environment, line.strip()))
         named = _unquoted(match["path"]) if match else ""
         if match is None or not named or "://" in named:
             yield kind, line

@@ -1,5 +1,6 @@
 """Which packages an environment is made of: solved by rattler from the channels' repodata, or read from a lock."""
 
+import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -23,31 +24,41 @@ from rattler import (
     VirtualPackageOverrides,
     solve,
 )
-from rattler.exceptions import GatewayError, ParseCondaLockError, SolverError
+from rattler.exceptions import (
+    DetectVirtualPackageError,
+    GatewayError,
+    ParseCondaLockError,
+    SolverError,
+    VirtualPackageOverrideError,
+)
 
 from dsload.errors import (
+    BadAnswerError,
     DsloadError,
     IntegrityError,
     NotFoundError,
-    RefusedError,
     UnreachableError,
     UnsafePathError,
     UsageError,
 )
-from dsload.fetchers.conda.channels import PUBLIC, Channel
+from dsload.fetchers.conda.channels import PUBLIC, Channel, request
 from dsload.fetchers.conda.failures import said
 from dsload.fetchers.conda.matching import check_platforms, first_there, read_wish
 from dsload.fetchers.conda.recipe import Recipe
 from dsload.fetchers.conda.waiting import finish
 from dsload.secrets import logger
 from dsload.transfer.client import Client as HttpClient
+from dsload.transfer.retry import refusal, to_error
 
 log = logger(__name__)
 
 _ENVIRONMENT = "default"  # as pixi names the one that a lock file is of
-_STATUS = re.compile(r"HTTP status \w+ error \((\d{3}) ")
+_READING = "reading the repodata of"
+_URL = re.compile(r"for url \((\S+?)\)")
 _NOTHING = re.compile(r"No candidates were found for (?P<spec>.+?)\.?\s*")
 _TREE = re.compile(r"^[\s│├└─]*")
+_OVERRIDE = "CONDA_OVERRIDE_"
+_VIRTUAL = re.compile(r"(__(?:cuda|glibc|archspec|linux))\b[^,\n]*, for which no candidates")
 _LONGEST = 600  # characters of an explanation
 _STEM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~-]*")
 _FORMS = (".conda", ".tar.bz2")
@@ -73,7 +84,7 @@ class Solution:
 
 
 def solved(
-    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], client: Client, insist: HttpClient, where: str
+    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], client: Client, http: HttpClient, where: str
 ) -> Solution:
     """Solve specs.
 
@@ -81,28 +92,28 @@ def solved(
         specs: for each package, those of which the first that a package matches counts.
         channels: first to last, of strict priority.
         client: that reads their repodata.
-        insist: tries again what could not be reached.
+        http: tries again what could not be reached, and hears what a server says.
         where: the source's name, for messages.
 
     Raises:
         NotFoundError: a channel, package or version that does not exist, or specs that exclude each other.
-        RefusedError, UnreachableError: of a channel.
+        RefusedError, UnreachableError, BadAnswerError: of a channel.
     """
     shown = ", ".join(" or ".join(these) for these in specs)
     log.info("solving %s from %s", shown, ", ".join(channel.url for channel in channels))
-    records = insist.insist(lambda: _solve(specs, channels, client, where))
+    records = http.insist(lambda: _solve(specs, channels, client, http, where))
     check_platforms([read_wish(these[0]) for these in specs], records)
     return _solution(records, channels, where)
 
 
 def _solve(
-    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], client: Client, where: str
+    specs: Sequence[tuple[str, ...]], channels: Sequence[Channel], client: Client, http: HttpClient, where: str
 ) -> list[RepoDataRecord]:
     with tempfile.TemporaryDirectory(prefix="dsload-conda-") as cache:
         try:
             return finish(_solution_of(specs, channels, Gateway(Path(cache), client=client)))
         except GatewayError as error:
-            raise _unread(str(error), where, channels) from error
+            raise _unread(str(error), where, channels, http) from error
         except SolverError as error:
             raise _unsolved(str(error), channels, where) from error
 
@@ -117,8 +128,17 @@ async def _solution_of(
         gateway=gateway,
         platforms=[Subdir.current(), Subdir("noarch")],
         channel_relations="disabled",  # the channels that were asked for, and no others
-        virtual_packages=VirtualPackage.detect(VirtualPackageOverrides.from_env()),
+        virtual_packages=_virtual_packages(),
     )
+
+
+def _virtual_packages() -> list[VirtualPackage]:
+    """What this machine has that packages ask for, such as __glibc, or what variables say that it has."""
+    try:
+        return VirtualPackage.detect(VirtualPackageOverrides.from_env())
+    except (DetectVirtualPackageError, VirtualPackageOverrideError) as error:
+        names = ", ".join(name for name in os.environ if name.startswith(_OVERRIDE))
+        raise UsageError("reading the variables", names, said(str(error)), "give a version, such as 12.4") from error
 
 
 def _with_names(specs: Sequence[str]) -> list[str]:
@@ -204,23 +224,34 @@ def _lock_text(records: Sequence[RepoDataRecord], channels: Sequence[Channel]) -
 # rattler's errors, which are texts
 
 
-def _unread(text: str, where: str, channels: Sequence[Channel]) -> DsloadError:
+def _unread(text: str, where: str, channels: Sequence[Channel], http: HttpClient) -> DsloadError:
     why = said(text)
     if "failed to parse" in text:
         why = f"{why} (of one of {', '.join(channel.url for channel in channels)})"
-        return IntegrityError("reading the repodata of", where, why, "check the channel's URL, or have it re-indexed")
+        kind = IntegrityError if all(channel.local for channel in channels) else BadAnswerError
+        return kind(_READING, where, why, "check the channel's URL, or have it re-indexed")
     if "could not find subdir" in text:
-        return NotFoundError("reading the repodata of", where, text.splitlines()[0], "check the channel's name or URL")
-    status = _STATUS.search(text)
-    if (status and status[1] == "407") or "Proxy Authentication" in text:
-        return RefusedError("reading the repodata of", where, why, "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY")
-    if status and status[1] in ("401", "403"):
-        fix = "check the credentials in the secrets directory: they are for the host of the first channel given by URL"
-        return RefusedError("reading the repodata of", where, why, fix)
-    if "certificate" in text:
-        fix = "give the certificate authority by --ca-bundle, SSL_CERT_FILE or the secret ca.crt"
-        return UnreachableError("reading the repodata of", where, why, fix)
-    return UnreachableError("reading the repodata of", where, why, "check the channel's URL, the proxy and the network")
+        return NotFoundError(_READING, where, text.splitlines()[0], "check the channel's name or URL")
+    if url := _URL.search(text):
+        return _refused(url[1], why, where, channels, http)
+    return UnreachableError(_READING, where, why, "check the channel's URL, the proxy and the network")
+
+
+def _refused(url: str, why: str, where: str, channels: Sequence[Channel], http: HttpClient) -> DsloadError:
+    """The error for a URL that rattler could not read, which is asked once more: rattler drops what the server says.
+
+    Raises:
+        DsloadError: no answer comes to dsload either.
+    """
+    answer = http.fetch(request(url, channels), _READING, f"{url} for {where}", lambda answer: answer.status >= 300)
+    if answer.status < 300:
+        return BadAnswerError(_READING, where, why, "run the same command again")
+    error = to_error(refusal(answer), _READING, f"{url} for {where}")
+    if answer.status in (401, 403):
+        error.fix = (
+            "check the credentials in the secrets directory: they are for the host of the first channel given by URL"
+        )
+    return error
 
 
 def _unsolved(text: str, channels: Sequence[Channel], where: str) -> DsloadError:
@@ -230,7 +261,21 @@ def _unsolved(text: str, channels: Sequence[Channel], where: str) -> DsloadError
         tried = ", ".join(channel.url for channel in channels)
         why = f"no package matches {match['spec'].removesuffix(' *')!r} in {tried}"
         return NotFoundError("solving", where, why, "check its name and version, and the channels")
-    return NotFoundError("solving", where, _shortened(reason), "loosen a version, or add a channel; -v shows all of it")
+    fix = "loosen a version, or add a channel; -v shows all of it"
+    if missing := _VIRTUAL.search(reason):
+        fix = _as_if(missing[1])
+    return NotFoundError("solving", where, _shortened(reason), fix)
+
+
+def _as_if(name: str) -> str:
+    """What to do about a virtual package that this machine lacks, or has in another version."""
+    here = (each.into_generic() for each in _virtual_packages())
+    has = [
+        f"{name} {each.version} {each.build_string}".removesuffix(" 0") for each in here if each.name.normalized == name
+    ]
+    fix = f"this machine has {has[0] if has else f'no {name}'}; "
+    fix += f"say what the machines have that will use the environment by the variable {_OVERRIDE}{name[2:].upper()}"
+    return f"{fix}, or have the Job ask for a GPU by option gpuType" if name == "__cuda" else fix
 
 
 def _shortened(text: str) -> str:
