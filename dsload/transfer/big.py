@@ -47,8 +47,7 @@ class BigFile:
         needed = stated is None or (stated.parts and not stated.part_size)
         if self._delivery.verify and needed and isinstance(self._entry.reader, HttpReader):
             part = 1 if stated is not None else 0
-            if self._entry.reader.head(self._entry, part):
-                return _ChecksumHead(self._delivery, self._entry, part, partial(self._learn, part))
+            return _ChecksumHead(self._delivery, self._entry, part, partial(self._learn, part))
         return self._open()
 
     def _learn(self, part: int, response: Response | None) -> None:
@@ -238,13 +237,11 @@ class BigFile:
         if number < 3 or self._asked_last_part or not isinstance(self._entry.reader, HttpReader):
             return None
         self._asked_last_part = True
-        if not self._entry.reader.head(self._entry, number):
-            return None
         return _ChecksumHead(self._delivery, self._entry, number, partial(self._learn, number))
 
 
 class _ChecksumHead(Exchange):
-    """The HEAD for a checksum. If it is refused, the GET has the last word.
+    """The HEAD for a checksum. If there is none, or it is refused, the GET has the last word.
 
     Args:
         delivery, entry: of the file.
@@ -259,7 +256,8 @@ class _ChecksumHead(Exchange):
 
     def request(self) -> Request:
         request = cast(HttpReader, self._entry.reader).head(self._entry, self._part)
-        assert request is not None
+        if request is None:
+            raise Abandon
         return request
 
     def begin(self, response: Response) -> None:
@@ -279,4 +277,7 @@ class _ChecksumHead(Exchange):
             self._delivery.fail(error)
 
     def broke(self, error: Exception) -> None:
-        self._delivery.fail(error)
+        if isinstance(error, Abandon):
+            self._learn(None)
+        else:
+            self._delivery.fail(error)

@@ -1,6 +1,7 @@
 """S3: keys that come late, that are renewed while a load runs, and services of AWS that are not ready yet."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,20 @@ def test_sts_that_is_not_ready_is_asked_again(
     bring(store, root)
     assert len(contents(root / "set")) == 11
     assert "Credential=ASIAROLE/" in store.requests()[0].headers["authorization"]
+
+
+def test_sts_that_is_away_when_credentials_are_renewed(
+    store: Bucket, fault: FaultServer, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end so soon that each request renews them; objects are requested by threads that wait for nobody."""
+    web_identity(monkeypatch, tmp_path, fault.url)
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    short = ASSUMED.body.replace(b"2099-01-01T00:00:00Z", soon.strftime("%Y-%m-%dT%H:%M:%SZ").encode())
+    fault.order("/", *[status(200, body=short)] * 4, *[sts_error(503, "ServiceUnavailable")] * 6)
+    fault.order("/", ASSUMED, times=ALWAYS)
+    bring(store, root)
+    assert len(contents(root / "set")) == 11
+    assert len(fault.requests()) > 10
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dsload import Network, Report, Secrets, Settings, Source, Target, load, ls
-from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UnsafePathError, UsageError
 from tests.contract.suite import noise
 from tests.servers.bucket import Bucket, Query, page, query, refusal, row
 from tests.servers.fault import ALWAYS, ANY
@@ -479,6 +479,25 @@ def test_an_empty_listing(store: Bucket, root: Path) -> None:
     with pytest.raises(NotFoundError, match="it is empty"):
         bring("s3://b", root, endpoint=store.url)
     assert contents(root / "set") == TREE
+
+
+def test_what_is_not_selected_cannot_fail_a_load(store: Bucket, root: Path) -> None:
+    """Content under the name of the folder itself; nothing of it is loaded."""
+    store.add("d/a.bin", b"data")
+    store.listing = lambda query: page(row("d/", 7) + row("d/a.bin"))
+    with pytest.raises(UnsafePathError, match=r"'d/'.*under the name of a folder"):
+        bring("s3://b/d/", root, endpoint=store.url)
+    bring("s3://b/d/", root, endpoint=store.url, include="*.bin")
+    assert contents(root / "set") == {"a.bin": b"data"}
+
+
+def test_weak_etags(store: Bucket, root: Path) -> None:
+    """A front end that compresses makes them so; none can be asked for."""
+    store.add("weak", b"data", 'W/"v1"')
+    store.listing = lambda query: page(row("weak").replace("&quot;v1&quot;", "W/&quot;v1&quot;"))
+    bring("s3://b", root, endpoint=store.url)
+    assert contents(root / "set") == {"weak": b"data"}
+    assert bring("s3://b", root, endpoint=store.url).files.kept == 1
 
 
 def test_what_is_excluded_is_not_asked_for(store: Bucket, root: Path) -> None:

@@ -11,7 +11,7 @@ from typing import cast
 from dsload.errors import ChangedError, DsloadError, RefusedError, UnsafePathError
 from dsload.fetchers.base import Context
 from dsload.fetchers.s3 import checksums, refusals
-from dsload.fetchers.s3.pages import Page, PageReader, walk
+from dsload.fetchers.s3.pages import Page, PageReader, bare, walk
 from dsload.fetchers.s3.spec import S3Config
 from dsload.fetchers.s3.store import CHECKSUMS, Store
 from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response
@@ -26,6 +26,7 @@ class S3:
     def __init__(self, source: Source, context: Context) -> None:
         config = cast(S3Config, source.config)
         self._name, self._path, self._client = str(source), config.path, context.client
+        self._selects = source.filter
         self._store = Store(config, self._name, context)
 
     def list(self) -> Listing:
@@ -49,6 +50,8 @@ class S3:
             return self._client.insist(partial(self._page, prefix, place))
 
         for row in walk(ask, prefix, self._name):
+            if row.key == prefix and not self._selects(""):
+                continue
             if entry := _entry(row.key.removeprefix(prefix), row.size, row.etag, reader):
                 yield entry
 
@@ -72,7 +75,7 @@ class S3:
         if answer.status == 404 and refusals.code(answer) not in refusals.NO_BUCKET:
             return None
         self._store.good(answer)
-        return Entry(name, _size(answer), answer.headers.get("etag", "").strip('"'), reader)
+        return Entry(name, _size(answer), bare(answer.headers.get("etag", "")), reader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class S3Objects(HttpReader):
     def request(self, entry: Entry) -> Request:
         """The GET, which fails if the object was replaced since."""
         headers = {CHECKSUMS: "ENABLED"}
-        if entry.version:
+        if entry.version and not entry.version.startswith("W/"):
             headers["If-Match"] = f'"{entry.version}"'
         return self.store.request(self._key(entry), {}, headers)
 

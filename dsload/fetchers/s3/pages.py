@@ -56,6 +56,11 @@ class Page:
     marker: str = ""
 
 
+def bare(etag: str) -> str:
+    """An ETag without its quotes; a weak one as it is, as it cannot be asked for (RFC 9110, 13.1.1)."""
+    return etag if etag.startswith("W/") else etag.strip('"')
+
+
 class PageReader:
     """Reads a page while it arrives; takes it as a file would.
 
@@ -171,7 +176,7 @@ class PageReader:
             raise self._bad("it has an object without a key")
         if not (size.isascii() and size.isdecimal() and len(size) < _DIGITS):
             raise self._bad(f"it says that {key!r} has {size!r} bytes")
-        return Row(key, int(size), row.get("ETag", "").strip().strip('"'))
+        return Row(key, int(size), bare(row.get("ETag", "").strip()))
 
     # What is wrong with it
 
