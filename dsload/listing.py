@@ -87,7 +87,7 @@ class Request:
     stand_in: Callable[[str], str] | None = None
     body: bytes = field(default=b"", repr=False)
     then: "Callable[[Response], Request] | None" = None
-    refused: Callable[[], None] | None = None
+    refused: Callable[[], object] | None = None
     stored: bool = False
     encoding: str = "identity"
 

@@ -53,7 +53,7 @@ class PartGet(Exchange):
         self._ends_itself = False
         self._buffer, self._held = bytearray(_BLOCK + _CHUNK), 0
         self._direct = ""  # the storage's URL, if the source's own host was not asked
-        self._refused: Callable[[], None] | None = None
+        self._refused: Callable[[], object] | None = None
         self._asked_anew = False
 
     def request(self) -> Request:

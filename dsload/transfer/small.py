@@ -37,7 +37,7 @@ class SmallGet(Exchange):
         self._chunks: list[bytes] = []
         self._got = 0
         self._response: Response | None = None
-        self._refused: Callable[[], None] | None = None
+        self._refused: Callable[[], object] | None = None
         self._asked_anew = False
 
     def request(self) -> Request:

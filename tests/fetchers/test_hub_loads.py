@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dsload import Network, Secrets, Settings, Source, Target, __version__, load
+from dsload import Network, Secrets, Settings, Source, Target, __version__, load, read_secrets
 from dsload.errors import InterruptedLoad
 from dsload.report import Progress
 from tests import command
@@ -223,6 +223,38 @@ def test_the_token_goes_to_the_hub_alone(hub: Hub, repo: Repo, scheme: str, volu
     assert all(request.headers["authorization"] == "Bearer tok-en_1" for request in hub.requests())
     state = b"".join(path.read_bytes() for path in (done.target / ".dsload").rglob("*") if path.is_file())
     assert b"tok-en_1" not in state + done.result.out.encode() + done.result.err.encode()
+
+
+@pytest.mark.parametrize("when", ["before the listing", "after the listing"])
+def test_a_token_that_is_renewed_while_a_load_runs(
+    hub: Hub, repo: Repo, scheme: str, volume: Path, tmp_path: Path, when: str
+) -> None:
+    """As Kubernetes renews a mounted Secret: `..data` leads to another folder."""
+    folder = tmp_path / "secrets"
+    for name, token in (("1", "old"), ("2", "new")):
+        write_secrets(folder / name, token=token)
+    (folder / "..data").symlink_to("1")
+    (folder / "token").symlink_to("..data/token")
+    repo.private, hub.tokens = True, {"old": {"owner/name"}}
+    secrets = read_secrets(folder)
+
+    def renew() -> None:
+        (folder / "..new").symlink_to("2")
+        (folder / "..new").rename(folder / "..data")
+        hub.tokens = {"new": {"owner/name"}}
+
+    class Renewing(Progress):
+        def expect(self, files: int, size: int) -> None:
+            if when == "after the listing":
+                renew()
+            super().expect(files, size)
+
+    if when == "before the listing":
+        renew()
+    volume.mkdir()
+    source = Source.parse(f"{scheme}://owner/name", None, {"endpoint": hub.url})
+    load(source, Target(volume, "set"), secrets, Settings(Network(retry_budget=20)), Renewing())
+    assert contents(volume / "set") == TREE
 
 
 def test_a_large_file_comes_in_ranges_by_one_redirect(hub: Hub, repo: Repo, scheme: str, volume: Path) -> None:

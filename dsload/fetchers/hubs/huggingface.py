@@ -27,9 +27,10 @@ from dsload.fetchers.hubs.hub import (
     read_rows,
 )
 from dsload.fetchers.hubs.links import links
+from dsload.fetchers.hubs.login import Login
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
-from dsload.secrets import bearer, hide, logger
+from dsload.secrets import logger
 from dsload.source import Source
 from dsload.transfer.retry import refusal, status_text, to_error
 
@@ -52,9 +53,7 @@ class HuggingFace:
             raise UsageError("reading", "variable HF_HUB_OFFLINE", why, "unset it to load from there")
         self._source, self._client, self._repo = source, context.client, cast(Repo, source.config)
         self._endpoint = Endpoint.of(self._repo, "HF_ENDPOINT", _SITES, _CALLS)
-        self._token = context.secrets.token or os.environ.get("HF_TOKEN", "").strip()
-        hide(self._token)
-        self._headers = {"Authorization": bearer(self._token)} if self._token else {}
+        self._login = Login(context.secrets, "HF_TOKEN")
         self._api = f"{self._endpoint}/api/{KINDS[self._repo.kind]}/{quote(self._repo.id)}"
         self._revision = self._repo.revision or "main"
         self._known = False  # whether the hub's API has answered
@@ -176,11 +175,17 @@ class HuggingFace:
         name = quote(path, safe="/~", errors="surrogateescape")
         prefix = f"{self._endpoint}/{_URL_PREFIX[self._repo.kind]}{quote(self._repo.id)}"
         url = f"{prefix}/resolve/{quote(self._revision, safe='')}/{name}"
-        return Request(url, headers=self._headers, stand_in=self._endpoint.stand_in)
+        return self._asking(url)
+
+    def _asking(self, url: str) -> Request:
+        stand_in, renew = self._endpoint.stand_in, self._login.renew
+        return Request(url, headers=self._login.headers, stand_in=stand_in, refused=renew)
 
     def _get(self, url: str) -> Response:
-        request = Request(url, headers=self._headers, stand_in=self._endpoint.stand_in)
-        return self._client.fetch(request, "listing", str(self._source))
+        answer = self._client.fetch(self._asking(url), "listing", str(self._source))
+        if answer.status in (401, 403) and self._login.renew():
+            return self._client.fetch(self._asking(url), "listing", str(self._source))
+        return answer
 
     def _good(self, answer: Response) -> Response:
         if answer.status < 300:
@@ -193,22 +198,22 @@ class HuggingFace:
         repo, code, words = self._repo, answer.headers.get("x-error-code", ""), in_words(answer)
         page = f"{self._endpoint}/{_URL_PREFIX[repo.kind]}{repo.id}"
         if code == "GatedRepo":
-            if not self._token:
+            if not self._login.token:
                 fix = f"accept its terms at {page}, then put a token of that account in the secrets directory"
                 return RefusedError(doing, where, f"the repository is gated, and no token was given{words}", fix)
             why = f"the repository is gated, and this token's account has no access to it{words}"
             return RefusedError(doing, where, why, f"ask for it at {page}")
         if code == "RepoNotFound":
-            hidden = "this token may not see it" if self._token else "it is private, and no token was given"
+            hidden = "this token may not see it" if self._login.token else "it is private, and no token was given"
             why = f"{self._endpoint} has no {repo.kind} {repo.id} at revision {self._revision!r}, or {hidden}{words}"
             return NotFoundError(doing, where, why, "check owner, name, repoType and revision, and the token")
         if code in ("RevisionNotFound", "EntryNotFound"):
             why = f"the {repo.kind} {repo.id} has no revision {self._revision!r}{words}"
             return NotFoundError(doing, where, why, "give a branch, tag or commit by -o revision=…")
-        if answer.status == 401 and not self._token:
+        if answer.status == 401 and not self._login.token:
             why = f"{self._endpoint} answered {status_text(401)}, and no token was given{words}"
             return RefusedError(doing, where, why, "check owner and name, or put a token in the secrets directory")
-        if answer.status in (401, 403) and self._token:
+        if answer.status in (401, 403) and self._login.token:
             why = f"{self._endpoint} refused the token: {status_text(answer.status)}{words}"
             return RefusedError(doing, where, why, "check the token in the secrets directory (or HF_TOKEN)")
         return None

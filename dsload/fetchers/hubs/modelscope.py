@@ -4,7 +4,6 @@ Protocol: /api/v1/models/ID/repo/files, which silently stops at 3,000 rows, /api
 is paged, and …/repo?Revision=&FilePath= for the bytes; as the official client (modelscope-hub) uses them.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -26,9 +25,10 @@ from dsload.fetchers.hubs.hub import (
     not_listed,
     read_json,
 )
+from dsload.fetchers.hubs.login import Login
 from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
-from dsload.secrets import bearer, hide, logger
+from dsload.secrets import logger
 from dsload.source import Source
 from dsload.transfer.retry import refusal, status_text, to_error
 
@@ -53,11 +53,7 @@ class ModelScope:
     def __init__(self, source: Source, context: Context) -> None:
         self._source, self._client, self._repo = source, context.client, cast(Repo, source.config)
         self._endpoint = Endpoint.of(self._repo, "MODELSCOPE_ENDPOINT", _SITES, _CALLS)
-        self._token = context.secrets.token or os.environ.get("MODELSCOPE_API_TOKEN", "").strip()
-        hide(self._token)
-        self._headers = {}
-        if self._token:
-            self._headers = {"Authorization": bearer(self._token), "Cookie": f"m_session_id={self._token}"}
+        self._login = Login(context.secrets, "MODELSCOPE_API_TOKEN", cookie="m_session_id")
         self._api = f"{self._endpoint}/api/v1/{KINDS[self._repo.kind]}/{quote(self._repo.id)}"
         self._revision = self._repo.revision or "master"
         self._readable = False  # whether a listing succeeded: then a 403 says nothing about the token
@@ -218,7 +214,7 @@ class ModelScope:
                 self._readable = True
 
     def _again(self, request: Request) -> Data:
-        return self._data(self._client.fetch(request, "listing", str(self._source)))
+        return self._data(self._client.fetch(self._get(request.url), "listing", str(self._source)))
 
     def _data(self, answer: Response) -> Data:
         """What an answer holds. An error may come as one of status 200.
@@ -228,7 +224,8 @@ class ModelScope:
                 and then to those who may read it.
         """
         where = str(self._source)
-        if answer.status == 403 and self._readable:
+        renewed = answer.status in (401, 403) and self._login.renew()
+        if renewed or (answer.status == 403 and self._readable):
             why = f"{refusal(answer, str(self._endpoint)).reason} in the middle of a listing"
             raise BadAnswerError("listing", where, why, "run the same command again")
         if answer.status >= 300:
@@ -243,7 +240,8 @@ class ModelScope:
         return data
 
     def _get(self, url: str) -> Request:
-        return Request(url, headers=self._headers, stand_in=self._endpoint.stand_in)
+        stand_in, renew = self._endpoint.stand_in, self._login.renew
+        return Request(url, headers=self._login.headers, stand_in=stand_in, refused=renew)
 
     def request(self, path: str) -> Request:
         """The GET for a file, which may go on to a storage host without the token."""
@@ -272,13 +270,13 @@ class ModelScope:
     def _missing(self, doing: str, where: str, words: str = "") -> NotFoundError:
         repo, hidden = (
             self._repo,
-            "this token may not see it" if self._token else "it is private, and no token was given",
+            "this token may not see it" if self._login.token else "it is private, and no token was given",
         )
         why = f"{self._endpoint} has no {repo.kind} {repo.id} at revision {self._revision!r}, or {hidden}{words}"
         return NotFoundError(doing, where, why, "check namespace, name, repoType and revision, and the token")
 
     def _refused(self, doing: str, where: str, status: str, words: str) -> RefusedError:
-        if self._token:
+        if self._login.token:
             why, fix = (
                 f"{self._endpoint} refused the token: {status}{words}",
                 "check the token in the secrets directory",
