@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import socket
+import ssl
 import subprocess
 import sys
 from base64 import b64encode
@@ -25,6 +27,7 @@ from dsload.errors import (
     IntegrityError,
     NotFoundError,
     RefusedError,
+    UnknownHostError,
     UnreachableError,
     UnsafePathError,
     UsageError,
@@ -656,6 +659,30 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_folder(
         bring("scripted://data", root, kind="FSSPEC", network=Network(retry_budget=0.2))
     assert raised.value.exit_code == code
     assert read_tree(root / "set") == before
+
+
+def wrapped(error: Exception) -> Exception:
+    """As requests and aiohttp hand on what has gone wrong below them."""
+    return OSError("Max retries exceeded", RuntimeError(error))
+
+
+def test_an_untrusted_certificate_fails_at_once(root: Path) -> None:
+    error = wrapped(ssl.SSLCertVerificationError(1, "self-signed certificate"))
+    with (
+        scripted({"/data": error}),
+        pytest.raises(RefusedError, match=r"its certificate is not trusted.*SSL_CERT_FILE"),
+    ):
+        bring("scripted://data", root, kind="FSSPEC", network=Network(retry_budget=600))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"), [(socket.EAI_NONAME, UnknownHostError, 4), (socket.EAI_AGAIN, UnreachableError, 9)]
+)
+def test_a_host_that_no_dns_knows(root: Path, number: int, kind: type[DsloadError], code: int) -> None:
+    error = wrapped(socket.gaierror(number, "Name or service not known"))
+    with scripted({"/data": error}), pytest.raises(kind) as raised:
+        bring("scripted://data", root, kind="FSSPEC", network=Network(retry_budget=6))
+    assert (raised.value.exit_code, len(Scripted.made) >= 4) == (code, True)
 
 
 def test_a_read_that_fails_is_tried_again_with_a_new_filesystem(root: Path) -> None:

@@ -5,14 +5,15 @@ from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar, cast
 
 import fsspec
 from fsspec.core import url_to_fs
 
-from dsload.errors import NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.errors import NotFoundError, RefusedError, UnknownHostError, UnreachableError, UsageError
 from dsload.fetchers.base import Context
-from dsload.fetchers.fsspec.failures import changed, mapped
+from dsload.fetchers.fsspec.failures import changed, host_is_unknown, mapped
 from dsload.fetchers.fsspec.spec import SFTP, FilesystemConfig, install_hint
 from dsload.fetchers.fsspec.tree import tree
 from dsload.listing import BytesReader, Checksum, Entry, Filter, Listing
@@ -24,6 +25,7 @@ T = TypeVar("T")
 Entries = list[Entry]
 Opened = tuple[fsspec.AbstractFileSystem, str]  # and the root of the source in it
 
+_NAME_TRIES = 4  # DNS of a pod's first seconds may not know a name that it will know
 _VERSION_FIELDS = (
     "ETag",
     "etag",
@@ -48,7 +50,18 @@ class Filesystem:
 
     def list(self) -> Listing:
         """Every file and symlink below the path, and the directories that are empty; or the one file."""
-        return self._client.insist(self._list)
+        tries = count(1)
+
+        def attempt() -> Listing:
+            number = next(tries)
+            try:
+                return self._list()
+            except UnreachableError as error:
+                if number < _NAME_TRIES or not host_is_unknown(error):
+                    raise
+                raise UnknownHostError(error.doing, error.where, error.why, "check the name of the host") from error
+
+        return self._client.insist(attempt)
 
     def _list(self) -> Listing:
         reader = FilesystemReader(self, str(self._source))
