@@ -230,7 +230,7 @@ class Listing:
     """Everything that a source holds at one revision.
 
     Args:
-        entries: all of it, filters not applied.
+        entries: all that the filter selects, and whatever else was listed on the way.
         revision: the commit that a branch, tag or revision stood for.
         server: who listed it, if a source can come from several.
         left_out: paths that an option of the source leaves out, as a filter would.
@@ -266,9 +266,14 @@ class Filter:
             return False
         return not self.include or any(_reaches(pattern, start) for pattern in self.include)
 
+    def _reaches_below(self, pattern: str) -> bool:
+        """Whether an include pattern may match something in a folder that is opened."""
+        folder = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+        return not any(_covers(each, folder + "/") for each in self.exclude) if folder else True
+
     def unmatched(self, paths: Iterable[str]) -> list[str]:
-        """The include patterns that match none of the paths."""
-        missing = list(self.include)
+        """The include patterns that match none of the paths, but for those of folders that are excluded anyway."""
+        missing = [pattern for pattern in self.include if self._reaches_below(pattern)]
         for path in paths:
             if not missing:
                 break

@@ -293,15 +293,24 @@ class Report:
         if self.left_out.files:
             what = f"{count(self.left_out.files, 'file was', 'files were')} left out ({human(self.left_out.bytes)})"
             lines.append(f"note     {what}: the same weights in other formats")
+        return lines + self._notes()
+
+    def _notes(self) -> list[str]:
+        past = ("was", "were")
         notes = (
-            (self.notes.unverified, "checked by size alone, as the source states no checksum"),
-            (self.notes.pointers, "loaded as the LFS pointers that the source holds"),
-            (self.notes.replaced, f"{would}replaced, though dsload had not put them there"),
+            (self.notes.unverified, past, "checked by size alone, as the source states no checksum"),
+            (self.notes.pointers, past, "loaded as the LFS pointers that the source holds"),
+            (
+                self.notes.replaced,
+                ("would be", "would be") if self.dry_run else past,
+                "replaced that somebody else had put there or changed",
+            ),
         )
-        for noted, what in notes:
-            if noted.files:
-                lines.append(f"note     {count(noted.files, 'file was', 'files were')} {what}: {noted}")
-        return lines
+        return [
+            f"note     {count(noted.files, f'file {one}', f'files {many}')} {what}: {noted}"
+            for noted, (one, many), what in notes
+            if noted.files
+        ]
 
 
 def count(number: int, one: str, many: str = "") -> str:

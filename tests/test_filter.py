@@ -28,6 +28,13 @@ def test_a_folder_that_holds_nothing_selected_is_not_opened() -> None:
     assert not Filter(exclude=("*",)).below("")
 
 
+def test_an_include_pattern_of_an_excluded_folder_need_not_match() -> None:
+    chosen = Filter(include=("a.txt", "sub/*", "sub/deep/b"), exclude=("sub/*",))
+    assert chosen.unmatched(["a.txt"]) == []
+    assert chosen.unmatched([]) == ["a.txt"]
+    assert Filter(include=("sub/*",), exclude=("sub/deep/*",)).unmatched(["a"]) == ["sub/*"]
+
+
 def test_a_pattern_for_a_file_of_this_name_leaves_the_folder_of_this_name() -> None:
     assert Filter(exclude=("data",)).below("data")
     assert Filter(exclude=("data/*.bin",)).below("data")

@@ -90,7 +90,7 @@ def test_a_report_of_a_load_and_of_a_dry_run() -> None:
     found = Noted(5, ("a", "b", "c"))
     assert replace(report, notes=Notes(pointers=found, replaced=found)).lines()[5:] == [
         "note     5 files were loaded as the LFS pointers that the source holds: a, b, c, … (2 more)",
-        "note     5 files were replaced, though dsload had not put them there: a, b, c, … (2 more)",
+        "note     5 files were replaced that somebody else had put there or changed: a, b, c, … (2 more)",
     ]
     assert replace(report, dry_run=True).lines()[2] == "files    5: 2 would be loaded, 3 unchanged, 1 would be deleted"
 

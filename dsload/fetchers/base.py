@@ -59,7 +59,9 @@ class Fetcher(Protocol):
         """Read the options. Raises UsageError if one is wrong. Nothing is sent yet."""
 
     def list(self) -> Listing:
-        """Everything the source holds, to the last page, at one revision; filters are applied later.
+        """Everything the source holds, to the last page, at one revision.
+
+        What the source's filter does not select may be left out, and need not be opened or asked for.
 
         Raises:
             RefusedError, NotFoundError, UnreachableError: as the contract's exit codes say.

@@ -885,3 +885,20 @@ def test_help_is_there_at_once() -> None:
     script = f"import sys; from dsload.cli.main import cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# What was left as it was
+
+
+def test_files_that_dsload_had_not_put_there_are_counted_and_named(source: str, root: Path) -> None:
+    flags = [source, "--mount-root", root, "--mount-path", "t"]
+    (root / "t").mkdir()
+    (root / "t/a.txt").write_bytes(b"of somebody else")
+    for more in (["--dry-run"], []):
+        report = command.run("load", *flags, "--output", "json", *more).json
+        assert report["notes"]["replaced"] == {"files": 1, "first": ["a.txt"]}
+    (root / "t/a.txt").write_bytes(b"changed since")
+    note = "note     1 file {} replaced that somebody else had put there or changed: a.txt"
+    assert note.format("would be") in command.run("load", *flags, "--dry-run").out.splitlines()
+    assert note.format("was") in command.run("load", *flags).out.splitlines()
+    assert command.run("load", *flags, "--output", "json").json["notes"]["replaced"]["files"] == 0
