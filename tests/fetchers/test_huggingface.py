@@ -10,7 +10,7 @@ from tests.loads import Run, run, write_secrets
 from tests.servers.fault import ALWAYS, ANY, FaultServer
 from tests.servers.hub import Hub, Repo
 from tests.servers.olah import Olah
-from tests.servers.orders import Fault, Virtual, extra, redirect, status
+from tests.servers.orders import Fault, Virtual, extra, is_head, redirect, status
 from tests.servers.tls import CA
 
 MIB = 1 << 20
@@ -334,6 +334,25 @@ def test_a_mirror_is_asked_for_no_file_that_is_excluded(hub: Hub, repo: Repo, vo
     hub.order(ANY, status(500), when=lambda request: request.target.endswith("/config.json"), times=ALWAYS)
     done = bring(hub, volume, "--retry-budget", "0.2", "-o", "exclude=config.json")
     assert (done.code, done.report["revision"], len(done.tree)) == (0, repo.head, 2)
+
+
+@pytest.mark.parametrize("count", [999, 1000, 1500])
+def test_a_mirror_that_lacks_the_revision_call_and_links(hub: Hub, volume: Path, count: int) -> None:
+    files = {f"{n:04}": b"" for n in range(count)}
+    hub.repo("owner/name").put_all(files)
+    hub.lacks = {"revision"}
+    assert bring(hub, volume).tree == files
+    hub.lacks = {"revision", "links"}
+    done = bring(hub, volume, "--retry-budget", "0.2")
+    assert (done.code, done.tree) == (0 if count < 1000 else 9, files), done.error
+    assert count < 1000 or "does not link to a next page" in done.error
+
+
+def test_a_mirror_that_knows_neither_the_revision_call_nor_head(hub: Hub, repo: Repo, volume: Path) -> None:
+    hub.lacks = {"revision"}
+    hub.order(ANY, status(501), when=is_head, times=ALWAYS)
+    done = bring(hub, volume)
+    assert (done.code, done.tree, done.report["revision"]) == (0, TREE, repo.head)
 
 
 def test_a_mirror_that_tells_no_commit(hub: Hub, repo: Repo, volume: Path) -> None:

@@ -21,6 +21,7 @@ from dsload.fetchers.hubs.hub import (
     Listed,
     Row,
     in_words,
+    incomplete,
     make_listing,
     not_listed,
     read_json,
@@ -32,6 +33,7 @@ from dsload.fetchers.hubs.spec import KINDS, Repo
 from dsload.listing import Listing, Request, Response
 from dsload.secrets import logger
 from dsload.source import Source
+from dsload.transfer.exchange import never
 from dsload.transfer.retry import refusal, status_text, to_error
 
 log = logger(__name__)
@@ -41,6 +43,8 @@ _URL_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _CALLS = re.compile(
     r"/(?:api/(?:models|datasets|spaces|resolve-cache)/|(?:datasets/|spaces/)?[^/]+(?:/[^/]+)?/resolve/)"
 )
+_ALL = "recursive=True&expand=False"
+_PAGE = 1000  # rows of a page
 _TREE = re.compile(r".*/api/(?:models|datasets|spaces)/.+/tree/.+")
 
 
@@ -80,8 +84,9 @@ class HuggingFace:
         rows = self._tree()  # of a mirror that does not know that call
         if commit := self._commit_of(rows):
             self._revision = commit
-            return Listed(self._tree(), commit)
-        return Listed(rows, None)
+            rows = self._tree()
+        self._check_links(rows)
+        return Listed(rows, commit or None)
 
     # The revision
 
@@ -114,8 +119,9 @@ class HuggingFace:
         """The commit that the answer for a file states; of a small file, as no storage host answers for that."""
         plain = (row for row in rows if row.algorithm == "gitblob" and self._source.filter(row.path))
         for row in islice(plain, 1):
-            head = replace(self.request(row.path), method="HEAD")
-            answer = self._client.fetch(head, "asking for the commit of", str(self._source))
+            request = self.request(row.path)
+            first = replace(request, headers={**request.headers, "Range": "bytes=0-0"})
+            answer = self._client.fetch(first, "asking for the commit of", str(self._source), body=never)
             commit = answer.headers.get("x-repo-commit", "")
             if answer.status < 300 and COMMIT.fullmatch(commit):
                 return commit
@@ -129,8 +135,7 @@ class HuggingFace:
         Raises:
             IntegrityError: the pages lead in circles or elsewhere, or contradict each other.
         """
-        url = f"{self._api}/tree/{quote(self._revision, safe='')}"
-        query = "recursive=True&expand=False"
+        url, query = f"{self._api}/tree/{quote(self._revision, safe='')}", _ALL
         rows: dict[str, Row] = {}
         folders: set[str] = set()
         while query:
@@ -141,6 +146,18 @@ class HuggingFace:
             if query and len(rows) + len(folders) == before:
                 raise self._astray("form a loop")
         return [*rows.values()]
+
+    def _check_links(self, rows: Sequence[Row]) -> None:
+        """See that links to next pages arrive, if a listing may have been cut for want of one and nothing else tells.
+
+        Raises:
+            BadAnswerError: a page of one row names no next one.
+        """
+        if len(rows) < _PAGE:
+            return
+        page = self._good(self._get(f"{self._api}/tree/{quote(self._revision, safe='')}?{_ALL}&limit=1"))
+        if len([*read_rows(page, str(self._source), self._known)]) == 1 and not self._next_query(page):
+            raise incomplete(f"{self._endpoint} does not link to a next page", str(self._source))
 
     def _add(self, page: Iterable[Any], rows: dict[str, Row], folders: set[str]) -> None:
         """Add a page's files and folders to those of the pages before it."""
