@@ -284,6 +284,16 @@ def test_a_container_service_that_is_not_ready(
     assert "Credential=AKCONTAINER/" in store.requests()[0].headers["authorization"]
 
 
+def test_a_machine_without_credentials_is_asked_for_them_once(
+    store: Bucket, fault: FaultServer, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", fault.url)
+    bring(store, root)
+    assert len(contents(root / "set")) == 11
+    assert len(fault.requests()) < 4
+
+
 def test_a_metadata_service_that_is_not_ready(
     store: Bucket, fault: FaultServer, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

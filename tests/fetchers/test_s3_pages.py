@@ -157,6 +157,8 @@ BAD: dict[str, tuple[bytes, type[DsloadError], str]] = {
     "xhtml": (b"<html><body/></html>", NotFoundError, "not XML but an HTML page"),
     "json": (b'{"message": "hello"}', NotFoundError, "the answer is not XML"),
     "binary": (bytes(range(256)), NotFoundError, "the answer is not XML"),
+    "encoding": (b'<?xml version="1.0" encoding="no-such"?>' + WHOLE, NotFoundError, "the answer is not XML"),
+    "wide encoding": (b'<?xml version="1.0" encoding="gb2312"?>' + WHOLE, NotFoundError, "the answer is not XML"),
     "other": (b"<ListAllMyBucketsResult/>", NotFoundError, "is a ListAllMyBucketsResult, not a listing"),
     "bomb": (BOMB, NotFoundError, "defines a document type"),
     "external": (EXTERNAL, NotFoundError, "defines a document type"),

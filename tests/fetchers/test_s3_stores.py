@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from dsload import Network, Report, Secrets, Settings, Source, Target, load, ls
-from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UnsafePathError, UsageError
+from dsload.errors import (
+    ChangedError,
+    DsloadError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+    UnsafePathError,
+    UsageError,
+)
 from tests.contract.suite import noise
 from tests.servers.bucket import Bucket, Query, page, query, refusal, row
 from tests.servers.fault import ALWAYS, ANY
@@ -78,6 +86,7 @@ def has(name: str) -> Check:
             status(501, body=refusal("NotImplemented", "A header you provided implies functionality that is not "
                                      "implemented", Header="x-amz-checksum-mode")),
         ),
+        ("if-match", status(501, body=refusal("NotImplemented", "A header is not implemented", Header="If-Match"))),
         ("encoding-type", status(400, body=refusal("InvalidArgument", "Invalid", ArgumentName="encoding-type"))),
         ("encoding-type", status(501, body=refusal("NotImplemented", "encoding-type is not supported"))),
         ("list-type", status(501, body=refusal("NotImplemented", "ListObjectsV2 is not implemented"))),
@@ -92,6 +101,15 @@ def test_what_a_store_does_not_know_is_left_out(store: Bucket, root: Path, name:
     bring("s3://b", root, endpoint=store.url)
     assert contents(root / "set") == TREE
     assert len([request for request in store.requests() if has(name)(request)]) < 8
+
+
+@pytest.mark.parametrize("key", ["small", "large"])
+def test_a_store_without_if_match_is_not_trusted(store: Bucket, root: Path, key: str) -> None:
+    """An object that is replaced is noticed by the ETag of what comes."""
+    store.order(ANY, status(400, body=refusal("InvalidArgument", "If-Match")), when=has("if-match"), times=ALWAYS)
+    store.add(key, TREE[key], '"v2"')
+    with pytest.raises(ChangedError, match="has the ETag v2 now, v1 was listed"):
+        bring("s3://b", root, endpoint=store.url)
 
 
 def test_a_listing_of_version_1(store: Bucket, root: Path) -> None:
@@ -244,7 +262,14 @@ def test_the_region_that_a_store_signs_for_is_taken_from_its_answer(
 
 
 @pytest.mark.parametrize(
-    "code", ["SecondLevelDomainForbidden", "PathStyleDomainForbidden", "InvalidPathAccess", "VirtualHostDomainRequired"]
+    "code",
+    [
+        "SecondLevelDomainForbidden",
+        "PathStyleDomainForbidden",
+        "InvalidPathAccess",
+        "VirtualHostDomainRequired",
+        "Some",
+    ],
 )
 def test_a_store_that_forbids_paths(store: Bucket, root: Path, code: str) -> None:
     """The bucket goes before the host; if paths were asked for, the message says so."""

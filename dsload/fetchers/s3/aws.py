@@ -50,6 +50,7 @@ class Aws:
         self._lock = threading.Lock()
         self._opened: Any = None
         self._credentials: Any = None
+        self._looked = False
         self._asked = self._failed = 0.0  # when
         self._failure = ""
         self._expired = 0
@@ -114,9 +115,9 @@ class Aws:
             return found
 
     def _look_up(self) -> tuple[str, str, str] | None:
-        if self._credentials is None:
+        if not self._looked:
             self._credentials = self._session().get_credentials()
-            self._asked = time.monotonic()
+            self._looked, self._asked = True, time.monotonic()
         if self._credentials is None:
             return None
         frozen = self._credentials.get_frozen_credentials()
@@ -135,15 +136,16 @@ class Aws:
         """Read profile, token file and credentials anew."""
         with self._lock:
             if time.monotonic() - self._asked > _REST:
-                self._opened = self._credentials = None
+                self._opened, self._looked = None, False
 
     def late(self) -> str:
-        """Why an instance that has a role may not have credentials yet, "" if nothing says so.
+        """Why an instance that has a role may not have credentials yet, "" if nothing says so; current() looks again.
 
         botocore takes a metadata service that answers 503 for one that is not there.
         """
         if self._credentials is not None or variable("AWS_EC2_METADATA_DISABLED").lower() == "true":
             return ""
+        self._looked = False
         return _mapped(lambda: _late(self._session()))
 
 

@@ -13,7 +13,7 @@ from dsload.fetchers.base import Context
 from dsload.fetchers.s3 import checksums, refusals
 from dsload.fetchers.s3.pages import Page, PageReader, bare, walk
 from dsload.fetchers.s3.spec import S3Config
-from dsload.fetchers.s3.store import CHECKSUMS, Store
+from dsload.fetchers.s3.store import CHECKSUMS, IF_MATCH, Store
 from dsload.listing import Checksum, Entry, HttpReader, Listing, Request, Response
 from dsload.source import Source
 
@@ -92,7 +92,7 @@ class S3Objects(HttpReader):
         """The GET, which fails if the object was replaced since."""
         headers = {CHECKSUMS: "ENABLED"}
         if entry.version and not entry.version.startswith("W/"):
-            headers["If-Match"] = f'"{entry.version}"'
+            headers[IF_MATCH] = f'"{entry.version}"'
         return self.store.request(self._key(entry), {}, headers)
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
@@ -108,6 +108,14 @@ class S3Objects(HttpReader):
     def keeps_encoding(self, entry: Entry) -> bool:
         """An object is what was stored, whatever encoding its metadata names."""
         return True
+
+    def objection(self, entry: Entry, response: Response) -> DsloadError | None:
+        """Why a good answer is another version, which a store that does not know If-Match gives."""
+        etag = bare(response.headers.get("etag", ""))
+        if self.store.knows(IF_MATCH) or not entry.version or etag in ("", entry.version):
+            return None
+        why = f"it has the ETag {etag} now, {entry.version} was listed"
+        return ChangedError("downloading", f"{entry.path} of {self.store.name}", why, "run the same command again")
 
     def passes(self, entry: Entry, response: Response, attempt: int) -> bool:
         """Whether the store says how it wants to be asked, or its keys may have been renewed."""

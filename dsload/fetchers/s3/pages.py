@@ -134,6 +134,8 @@ class PageReader:
                 why = f"its XML is cut or damaged ({error})" if self._size else "it is empty"
                 raise self._bad(why) from error
             self._other(f"the answer is not XML ({error})")
+        except (ValueError, LookupError) as error:  # of expat, about the encoding
+            self._other(f"the answer is not XML that can be read ({error})")
 
     def _on_document_type(self, name: str, *_: object) -> None:
         if name.lower() == "html":

@@ -26,6 +26,7 @@ _PASSING = re.compile(
     r"RequestTimeout|SlowDown|Throttl|TooManyRequests|RequestLimitExceeded|ServiceUnavailable|InternalError"
 )
 
+_VIRTUAL = re.compile("virtual[- ](?:host|style)|third[- ]level domain")
 _CHECK_KEYS = "check access-key, secret-key and session-token in the secrets directory"
 _CHECK_KMS = "the keys need the permission to decrypt with the object's KMS key (kms:Decrypt), which has to be enabled"
 _ADVICE: Mapping[str, str] = {
@@ -70,6 +71,12 @@ def region_of(answer: Response) -> str:
     return element(answer, "Region") or (expected or host or ("", ""))[1]
 
 
+def wants_virtual(answer: Response) -> bool:
+    """Whether a store wants the bucket before its host."""
+    said = element(answer, "Message").lower()
+    return code(answer) in NO_PATHS or (answer.status in (400, 403) and bool(_VIRTUAL.search(said)))
+
+
 def explain(answer: Response, where: str, anonymous: bool) -> DsloadError | None:
     """The one place where S3's error codes become dsload's; None if the status says it all."""
     found, why = code(answer), refusal(answer, "the store").reason
@@ -82,7 +89,7 @@ def explain(answer: Response, where: str, anonymous: bool) -> DsloadError | None
         place = f" in {region}: give -o region={region}" if region else " in another region: give -o region="
         endpoint = f", and its endpoint ({named})" if (named := element(answer, "Endpoint")) else ""
         return RefusedError("reading", where, why, f"the bucket lies{place}{endpoint}")
-    if found in NO_PATHS:
+    if wants_virtual(answer):
         return RefusedError("reading", where, why, "give -o addressingStyle=virtual")
     if fix := _ADVICE.get(found) or _by_message(found, answer):
         return RefusedError("reading", where, why, fix + _clocks(found, answer))

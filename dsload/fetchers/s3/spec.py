@@ -12,7 +12,6 @@ from dsload.secrets import public_uri
 from dsload.source import read_flag
 
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.%]+\])(:\d{1,5})?")
-_NO_PATH_HOSTS = re.compile(r"\.(aliyuncs\.com|myqcloud\.com|tencentcos\.(cn|com)|volces\.com)\b", re.IGNORECASE)
 _NO_PATH_PROVIDERS = frozenset({"alibaba", "aliyun", "oss", "tencentcos", "tencent", "cos", "volcengine", "tos"})
 _STYLES = ("path", "virtual", "auto")
 
@@ -29,7 +28,7 @@ class S3Config:
         style: path, virtual or auto.
         anonymous: whether to send no credentials.
         requester_pays: whether who reads pays.
-        forbids_paths: whether the store is known to want the bucket before its host.
+        forbids_paths: whether the provider is known to want the bucket before its host.
     """
 
     bucket: str
@@ -60,7 +59,7 @@ def read(uri: str, options: Mapping[str, str]) -> Reading:
         style,
         read_flag("anonymous", options.get("anonymous", "")),
         read_flag("requesterPays", options.get("requesterPays", "")),
-        bool(_NO_PATH_HOSTS.search(endpoint) or options.get("provider", "").lower() in _NO_PATH_PROVIDERS),
+        options.get("provider", "").lower() in _NO_PATH_PROVIDERS,
     )
     return Reading(config, uri.replace(parts.netloc, parts.netloc.replace(":", "%3A"), 1) if _has_tenant(parts) else "")
 

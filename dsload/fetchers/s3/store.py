@@ -17,16 +17,18 @@ from dsload.transfer.network import ca_file
 from dsload.transfer.retry import refusal, to_error
 
 DEFAULT_REGION = "us-east-1"
-CHECKSUMS = "x-amz-checksum-mode"
+CHECKSUMS, IF_MATCH = "x-amz-checksum-mode", "if-match"
 _BUCKET_FOR_HOST = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_NO_PATH_HOSTS = re.compile(r"\.(aliyuncs\.com|myqcloud\.com|tencentcos\.(cn|com)|volces\.com)\b", re.IGNORECASE)
 _SERVER = re.compile(r".*:\d{1,5}")  # in the bucket's place
 _GOOGLES = "x-guploader-uploadid"  # a header of Google's: it unpacks objects for who does not ask for gzip
 _TRIES = 8  # ways of asking, one after the other
-_RENEWALS = 3  # tries with keys that worked before and are refused now
+_SECOND_TRIES = 3  # at an object, after what an answer teaches, or with keys that worked before and are refused now
 _DISPENSABLE = {  # parts of a request that a store may not know, each with the words that blame it
     "list-type": ("list-type", "listtype", "list type", "listobjectsv2", "continuation-token", "start-after"),
     "encoding-type": ("encoding-type", "encodingtype", "encoding type"),
     CHECKSUMS: (CHECKSUMS, "checksummode", "checksum-mode"),
+    IF_MATCH: ("if-match",),
 }
 
 
@@ -68,9 +70,13 @@ class Store:
         return read_endpoint(url, "endpoint_url of the AWS profile"), given
 
     def _begins_virtual(self) -> bool:
-        style = self._config.style if self._config.style != "auto" else self._aws.style()
-        wanted = style == "virtual" or (style == "auto" and (not self._given or self._config.forbids_paths))
-        return wanted and (style == "virtual" or self._fits_host())
+        style = self._config.style
+        if style == "auto" and not self._config.endpoint:
+            style = self._aws.style()
+        if style != "auto":
+            return style == "virtual"
+        forbidden = self._config.forbids_paths or _NO_PATH_HOSTS.search(self._endpoint)
+        return bool(not self._given or forbidden) and self._fits_host()
 
     def _fits_host(self) -> bool:
         """Whether the bucket can stand before the host."""
@@ -168,16 +174,20 @@ class Store:
 
     def _learns(self, answer: Response, attempt: int = 0) -> bool:
         """Whether an answer says how to ask this store from now on, or how others that are under way should have."""
-        if attempt >= _TRIES:
+        if attempt >= _SECOND_TRIES:
             return False
         return self._leaves_out(answer) or self._moves(answer) or self._turns_virtual(answer)
+
+    def knows(self, name: str) -> bool:
+        """Whether the store knows a part of the protocol, as far as it has said."""
+        return name not in self._without
 
     def _leaves_out(self, answer: Response) -> bool:
         """Whether the store does not know a part of the request that can be left out."""
         if answer.status not in (400, 405, 501):
             return False
         text = answer.body.decode("utf-8", "replace").lower()
-        sent = [name for name in _DISPENSABLE if name != CHECKSUMS or "list-type" not in answer.url]
+        sent = ("list-type", "encoding-type") if "prefix=" in answer.url else (CHECKSUMS, IF_MATCH)
         for name in sent:
             if any(words in text for words in _DISPENSABLE[name]):
                 self._without.add(name)
@@ -202,8 +212,7 @@ class Store:
 
     def _turns_virtual(self, answer: Response) -> bool:
         """Whether the store wants the bucket before its host."""
-        wants = refusals.code(answer) in refusals.NO_PATHS
-        if not wants or self._config.style != "auto" or self._virtual or not self._fits_host():
+        if not refusals.wants_virtual(answer) or self._config.style != "auto" or self._virtual or not self._fits_host():
             return False
         self._virtual = True
         return True
@@ -211,7 +220,7 @@ class Store:
     def _renews(self, answer: Response, attempt: int) -> bool:
         """Whether keys are refused that worked before, and may be others by now."""
         untold = not answer.body and answer.status in (400, 401, 403)  # as answers to HEAD are
-        tries = _RENEWALS if refusals.code(answer) in refusals.KEYS else 1 if untold else 0
+        tries = _SECOND_TRIES if refusals.code(answer) in refusals.KEYS else 1 if untold else 0
         if attempt >= tries or not (self._answered and self._keys.renews):
             return False
         self._keys.renew()
