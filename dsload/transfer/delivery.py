@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dsload.errors import ChangedError, DsloadError, IntegrityError
+from dsload.errors import BadAnswerError, ChangedError, DsloadError, IntegrityError, UnreachableError
 from dsload.formats.tensors import Read, fault
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
 from dsload.report import Progress
@@ -88,9 +88,11 @@ class Delivery:
         """End the load, as an exchange of an entry has raised.
 
         If the answer was not what was listed, the exchange is run again first, as often as it may be the answer that is
-        wrong: a file at a commit cannot have changed, and one whose checksum is listed is unlikely to have.
+        wrong: a file at a commit cannot have changed, and one whose checksum is listed is unlikely to have. So it is if
+        the source's reader says that the answer cannot be right.
         """
-        if isinstance(error, ChangedError) and (self._pinned or (entry.checksum and exchange.attempt < _SECOND_LOOKS)):
+        unlikely = self._pinned or (entry.checksum and exchange.attempt < _SECOND_LOOKS)
+        if isinstance(error, BadAnswerError | UnreachableError) or (isinstance(error, ChangedError) and unlikely):
             self.retry(exchange, Failure(error.why, passing=True), entry)
         elif not isinstance(error, Abandon):
             self.fail(error, entry.path)

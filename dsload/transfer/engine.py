@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import cast
 
+from dsload.formats.pointer import is_pointer
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
 from dsload.report import Progress
 from dsload.target.inventory import Inventory, Row
@@ -208,5 +209,7 @@ class Transfer:
         began = time.perf_counter()
         mtime = self._delivery.volume.place(entry.path, data, entry.executable)
         self._place_time += (time.perf_counter() - began - self._place_time) / 8
+        if is_pointer(data):
+            self.progress.found_pointer(entry.path)
         row = Row(entry.path, len(data), str(actual or ""), entry.version, mtime, executable=entry.executable)
         self._delivery.placed(row, verified=stated is not None)

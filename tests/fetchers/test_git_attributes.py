@@ -10,7 +10,7 @@ import pytest
 
 from dsload.fetchers.git.attributes import Attributes
 from dsload.fetchers.git.glob import compile_pattern
-from dsload.fetchers.git.pointer import read_pointer
+from dsload.formats.pointer import read_pointer
 from tests.loads import run
 from tests.repositories import Link, Repository, blob, commit_tree, environment, git, tree
 from tests.servers.git import GitServer

@@ -338,7 +338,7 @@ def test_a_redirect_to_another_host_is_followed_without_credentials(
 def test_a_missing_repository(server: GitServer, volume: Path) -> None:
     done = run(f"{server.url}/other.git", volume)
     assert done.code == 4
-    assert "this repository does not exist (404 Not Found)" in done.error
+    assert "this repository does not exist (404 Not Found: no such repository)" in done.error
 
 
 def test_a_page_that_is_no_repository(volume: Path) -> None:
@@ -372,7 +372,7 @@ def test_behind_a_private_authority_and_a_proxy(work: Repository, ca: CA, tmp_pa
     with GitServer(tmp_path / "git", tls=ca) as server, Proxy() as proxy:
         uri = f"{server.url}/name.git"
         untrusted = run(uri, volume, "--retry-budget", 1)
-        assert untrusted.code == 9
+        assert untrusted.code == 3
         assert "--ca-bundle" in untrusted.error
         done = run(uri, volume, "--ca-bundle", ca.bundle, env={"HTTPS_PROXY": proxy.url, "NO_PROXY": ""})
         assert (done.code, done.tree) == (0, TREE)

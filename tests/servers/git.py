@@ -204,6 +204,8 @@ class GitServer(_BodyServer):
     - reject_unadvertised: neither version gives what no ref has.
     - version2: whether it speaks version 2 of the protocol.
     - filters: whether it makes partial packs.
+    - lacks: capabilities that it does not advertise, features of the command fetch among them, such as shallow.
+    - agents: what the User-Agent of a request may begin with, else 403; any if empty.
     - redirect: where requests are sent, by prefix of the target: GET by 301, others by 307.
     - broken: so many of the next answers with packs end half-way.
     - lfs_authorization: an Authorization that the batch API takes too, such as git-lfs-authenticate gives.
@@ -223,6 +225,8 @@ class GitServer(_BodyServer):
         self.root, self.basic, self.bearer, self.any_commit = root, basic, bearer, any_commit
         self.forbid = self.reject_unadvertised = self.filters = False
         self.version2 = self.lfs_enabled = True
+        self.lacks: frozenset[str] = frozenset()
+        self.agents: tuple[str, ...] = ()
         self.redirect: dict[str, str] = {}
         self.broken = 0
         self.lfs_authorization = ""
@@ -285,6 +289,8 @@ class GitServer(_BodyServer):
             challenge = f'{"Basic" if self.basic else "Bearer"} realm="git"'
             headers = {"WWW-Authenticate": challenge, **({"LFS-Authenticate": challenge} if lfs else {})}
             return _message(401, "credentials needed", headers) if lfs else _Answer(401, {**headers})
+        if self.agents and not seen.headers.get("user-agent", "").startswith(self.agents):
+            return _Answer(403, {"Content-Type": "text/html"}, b"<html><title>Are you a robot?</title></html>")
         if self.forbid:
             return _message(403, "forbidden") if lfs else _Answer(403, {})
         return None
@@ -310,6 +316,8 @@ class GitServer(_BodyServer):
             said.seek(0)
             headers: dict[str, str | None] = {**parse_headers(said)}
             body = cast(Body, _Mapped(cast(BinaryIO, said), said.tell()))
+        if self.lacks and rest == "info/refs":
+            body = _without(body[:], self.lacks)
         code = int((headers.pop("Status", None) or "200").split()[0])
         return _Answer(code, headers, body)
 
@@ -385,6 +393,27 @@ def _unadvertised(repo: Path, body: bytes) -> str | None:
     known = git("for-each-ref", "--format=%(objectname)", cwd=repo).split()
     known += git("rev-parse", "--verify", "--quiet", "HEAD", cwd=repo, check=False).split()
     return next((want for want in wants if want not in known), None)
+
+
+def _without(body: bytes, lacks: frozenset[str]) -> bytes:
+    """What a server advertises, without some of it: the words behind the first ref, or the lines of version 2."""
+    out = b""
+    while body:
+        size = int(body[:4], 16)
+        line, body = body[4:size], body[max(4, size) :]
+        if b"\0" in line or line.startswith(b"fetch="):
+            name, separator, words = line.rstrip(b"\n").partition(b"\0" if b"\0" in line else b"=")
+            kept = [word for word in words.split(b" ") if word.partition(b"=")[0].decode() not in lacks]
+            line = name + (separator if any(kept) else b"") + b" ".join(kept) + b"\n"
+        elif line and line.partition(b"=")[0].strip().decode("latin-1") in lacks:
+            continue
+        out += packet(line) if line else b"%04x" % size
+    return out
+
+
+def packet(line: bytes) -> bytes:
+    """A line of git's protocol (gitprotocol-common(5), "pkt-line")."""
+    return b"%04x" % (len(line) + 4) + line
 
 
 def _packets(body: bytes) -> Iterator[bytes]:

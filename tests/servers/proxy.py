@@ -65,7 +65,7 @@ class Proxy(LoopbackServer):
                 headers = {n: v for n, v in request.headers.items() if not n.startswith("proxy-")}
                 lines = [f"{n}: {v}" for n, v in (headers | {"connection": "close"}).items()]
                 head = [f"{request.method} {target} HTTP/1.1", *lines, "", ""]
-                upstream.sendall("\r\n".join(head).encode("latin-1"))
+                upstream.sendall("\r\n".join(head).encode("latin-1") + connection.body)
             back = threading.Thread(target=_pipe, args=(upstream, connection.sock, request), daemon=True)
             back.start()
             _pipe(connection.sock, upstream)

@@ -30,11 +30,12 @@ class Connection:
     """One accepted connection."""
 
     sock: socket.socket
-    rest: bytes = b""  # what came after the last head
+    rest: bytes = b""  # what came after the last request
+    body: bytes = b""  # of the last request
     clock: float = 0.0  # for a rate: when the bytes sent so far are due
 
     def read_request(self) -> Request | None:
-        """The next request, its body read and dropped; None at the end of the connection."""
+        """The next request, its body read; None at the end of the connection."""
         while (end := self.rest.find(b"\r\n\r\n")) < 0:
             if not self._more():
                 return None
@@ -50,7 +51,7 @@ class Connection:
         while len(self.rest) < length:
             if not self._more():
                 return None
-        self.rest = self.rest[length:]
+        self.body, self.rest = self.rest[:length], self.rest[length:]
         return Request(method, target, headers)
 
     def _more(self) -> bool:

@@ -12,7 +12,7 @@ from dsload.fetchers.git.dotgit import dot_git
 from dsload.fetchers.git.folder import module_folder
 from dsload.fetchers.git.lfs import LfsObjects
 from dsload.fetchers.git.location import Location, parse_location
-from dsload.fetchers.git.remote import Remote, Unadvertised
+from dsload.fetchers.git.remote import Remote
 from dsload.fetchers.git.settings import Submodule, read_submodules
 from dsload.fetchers.git.spec import FULL, GitConfig, Wish
 from dsload.fetchers.git.store import PackStore, Store
@@ -26,8 +26,10 @@ from dsload.fetchers.git.tree import (
     make_entries,
     read_tree,
 )
+from dsload.fetchers.git.verdict import Unadvertised
 from dsload.listing import Entry, Listing
 from dsload.names import from_disk
+from dsload.report import count
 from dsload.secrets import Secrets, logger
 from dsload.source import Source
 
@@ -55,21 +57,34 @@ class Git:
         if held and held.whole and held.revision == commit:
             return Listing(held.entries, commit)
         self._held = {entry.path: entry for entry in held.entries} if held and not wish.keep else {}
-        store = get_commit(remote, commit, wish, slim=bool(self._held))
-        entries = list(self._checkout(_Repo(remote, remote.location, ""), store, commit, ref, wish.submodules))
+        repo = _Repo(remote, remote.location, "")
+        store, tree = self._get(repo, commit, wish)
+        entries = list(self._checkout(repo, store, tree, ref, wish.submodules))
         if wish.keep:
             assert isinstance(store, PackStore)
             entries += dot_git(store, commit, ref, remote.location)
         return Listing(entries, commit)
 
+    def _get(self, repo: "_Repo", commit: str, wish: Wish) -> tuple[Store, Tree]:
+        """A commit's tree, and a store with what is selected of it; asked for again if the server sends too little."""
+
+        def get() -> tuple[Store, Tree]:
+            store = get_commit(repo.remote, commit, wish, slim=bool(self._held))
+            tree = read_tree(store, store.root(commit), repo.prefix, self._filter)
+            store = self._complete(repo.remote, store, commit, tree, repo.prefix)
+            missing = [*lacking_settings(tree, store), *lacking_content(tree, store, repo.prefix, self._held)]
+            if missing:
+                raise store.lacks(f"{count(len(missing), 'object is', 'objects are')} missing, such as {missing[0]}")
+            return store, tree
+
+        return self._context.client.insist(get)
+
     def _remote(self, location: Location, secrets: Secrets, where: str) -> Remote:
         return Remote(location, secrets, self._context.client, where)
 
-    def _checkout(self, repo: "_Repo", store: Store, commit: str, ref: str, levels: int) -> Iterator[Entry]:
-        """The entries of a commit, and of its submodules, that the filter selects."""
+    def _checkout(self, repo: "_Repo", store: Store, tree: Tree, ref: str, levels: int) -> Iterator[Entry]:
+        """The entries of a tree, and of its submodules, that the filter selects."""
         remote, prefix = repo.remote, repo.prefix
-        tree = read_tree(store, store.root(commit), prefix, self._filter)
-        store = self._complete(remote, store, commit, tree, prefix)
         objects = LfsObjects(remote, lambda: _content(store, tree, LFS_CONFIG), ref) if self._wish.lfs else None
         yield from make_entries(tree, store, prefix, objects, self._held)
         wanted = [path for path, _ in tree.submodules if levels and self._filter.below(prefix + from_disk(path))]
@@ -104,8 +119,9 @@ class Git:
         base = _locate(repo.base, module.url, where)
         inner = self._fetched(repo.remote, module, commit, where)
         inner = inner or self._remote(base, self._secrets_for(base), where)
-        store = get_commit(inner, commit, Wish(commit=commit), slim=bool(self._held))
-        yield from self._checkout(_Repo(inner, base, f"{path}/"), store, commit, "", levels - 1)
+        below = _Repo(inner, base, f"{path}/")
+        store, tree = self._get(below, commit, Wish(commit=commit))
+        yield from self._checkout(below, store, tree, "", levels - 1)
 
     def _fetched(self, parent: Remote, module: Submodule, commit: str, where: str) -> Remote | None:
         """A submodule as a clone on this machine keeps it, if that has the commit."""
@@ -205,15 +221,21 @@ def get_commit(remote: Remote, commit: str, wish: Wish, slim: bool) -> Store:
 
     Raises:
         NotFoundError: the server does not have it.
+        BadAnswerError: the server sends something else.
     """
-    store = None if wish.keep else remote.open()
+    folder = None if wish.keep else remote.open()
     try:
-        store = store or remote.fetch([commit], wish.depth if wish.keep else 1, "blob:none" if slim else "")
-        store.root(commit)
-        return store
-    except (KeyError, Unadvertised) as error:
+        store = folder or remote.fetch([commit], wish.depth if wish.keep else 1, "blob:none" if slim else "")
+    except Unadvertised as error:
         log.info("%s: the server does not give the bare commit %s (%s)", remote.where, commit[:12], error)
-    return _search(remote, commit, wish)
+        return _search(remote, commit, wish)
+    try:
+        store.root(commit)
+    except KeyError as error:
+        if not folder:
+            raise store.lacks(f"the commit {commit} is missing") from error
+        return _search(remote, commit, wish)
+    return store
 
 
 def _search(remote: Remote, commit: str, wish: Wish) -> Store:

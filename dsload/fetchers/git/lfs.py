@@ -6,7 +6,7 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md, docs/api/batch.md, do
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -14,12 +14,15 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError
+from dsload import __version__
+from dsload.errors import BadAnswerError, DsloadError, NotFoundError, RefusedError, UnreachableError
 from dsload.fetchers.git.folder import FolderObjects
 from dsload.fetchers.git.location import Location, parse_location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.remote import Remote
 from dsload.fetchers.git.settings import read_lfs_url
+from dsload.fetchers.git.verdict import is_passing
+from dsload.formats.words import said
 from dsload.listing import Entry, HttpReader, Reader, Request, Response
 from dsload.secrets import PORTS, Secrets, hide, logger, sensitive
 from dsload.transfer.retry import status_text
@@ -28,11 +31,16 @@ log = logger(__name__)
 
 _ASKING = "asking for the LFS objects of"
 MEDIA = "application/vnd.git-lfs+json"
+AGENT = {"User-Agent": f"git-lfs/dsload-{__version__}"}  # some hosts, and walls against bots, want it to begin so
+_AGAIN = "run the same command again"
 _BATCH = 100  # objects a request, as git-lfs asks for
 _ABREAST = 8  # requests at a time
 _KEPT = 5_000  # actions kept from before the load; the others are asked for again when their turn comes
 _NAMED = 3  # files that a message names
 _EARLY = 0.9  # of its life, after which an action is no longer used
+
+
+_Wrong = Sequence[tuple[Entry, DsloadError]]  # objects that a server does not give, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,7 @@ class _Server:
 
     def request(self, body: Mapping[str, Any]) -> Request:
         """A batch request, without a login except what an ssh server granted."""
-        url, headers = self._url, {"Accept": MEDIA, "Content-Type": MEDIA}
+        url, headers = self._url, {"Accept": MEDIA, "Content-Type": MEDIA, **AGENT}
         if self._endpoint.scheme == "ssh":
             granted = self._authenticate()
             url, headers = granted.href or url, {**headers, **granted.headers}
@@ -132,15 +140,13 @@ class _Server:
 
     def refusal(self, answer: Response) -> DsloadError:
         """The error that an answer of 300 and more means."""
-        message = _json_map(answer.body).get("message", "")
-        if answer.status in (404, 501):
-            said = f": {message}" if message else ""
-            why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)}{said})"
+        words = said(answer.headers, answer.body)
+        if answer.status in (404, 501) and not is_passing(words):
+            own = f": {words}" if words else ""
+            why = f"the server has no Git LFS at {self._url} ({status_text(answer.status)}{own})"
             fix = "check lfs.url in .lfsconfig, or keep the pointers with -o lfs=false"
             return NotFoundError(_ASKING, self.where, why, fix)
-        error = self.login.error(answer, _ASKING, self.where)
-        error.why = f"{error.why}: {message}" if message else error.why
-        return error
+        return self.login.error(answer, _ASKING, self.where)
 
 
 class LfsFiles(HttpReader):
@@ -151,25 +157,41 @@ class LfsFiles(HttpReader):
         self._actions: dict[str, Action] = {}
         self._order: list[Entry] = []
         self._position: dict[str, int] = {}
+        self._answered = False  # as the batch API does
 
     def prepare(self, entries: Sequence[Entry]) -> None:
-        """Ask where all of them are. Raises NotFoundError or RefusedError with the names of those that are missing."""
+        """Ask where all of them are. Raises DsloadError with the names of those that cannot be had."""
         self._order = list({entry.key: entry for entry in entries}.values())
         self._position = {entry.key: number for number, entry in enumerate(self._order)}
-        wrong: list[tuple[Entry, DsloadError]] = []
         waiting = iter(self._order)
         first = list(islice(waiting, _BATCH))
-        wrong += self._ask(first)  # alone: its answer settles how to log in
+        wrong = [*self._insist(lambda: self._ask(first))]  # alone: its answer settles how to log in
         while batches := [batch for _ in range(_ABREAST) if (batch := list(islice(waiting, _BATCH)))]:
-            requests = [self._server.login.signed(self._request(batch)) for batch in batches]
-            answers = self._server.client.fetch_all(requests, _ASKING, self._where)
-            for batch, answer in zip(batches, answers, strict=True):
-                wrong += self._take(batch, answer)
+            wrong += self._insist(partial(self._ask_all, batches))
+        lasting = [(entry, error) for entry, error in wrong if not error.retry]
+        if lasting:
+            raise self._summary(lasting)
+        if late := [entry for entry, _ in wrong]:
+            self._insist(partial(self._ask_late, late))
+
+    def _insist(self, ask: Callable[[], _Wrong]) -> _Wrong:
+        return self._server.client.insist(ask)
+
+    def _ask(self, batch: Sequence[Entry]) -> _Wrong:
+        return self._take(batch, self._server.login.fetch(self._request(batch), _ASKING, self._where))
+
+    def _ask_all(self, batches: Sequence[Sequence[Entry]]) -> _Wrong:
+        requests = [self._server.login.signed(self._request(batch)) for batch in batches]
+        answers = self._server.client.fetch_all(requests, _ASKING, self._where)
+        return [each for batch, answer in zip(batches, answers, strict=True) for each in self._take(batch, answer)]
+
+    def _ask_late(self, late: list[Entry]) -> _Wrong:
+        """Ask again for objects that the server did not give for a passing reason; `late` keeps those it does not."""
+        wrong = [each for start in range(0, len(late), _BATCH) for each in self._ask(late[start : start + _BATCH])]
+        late[:] = [entry for entry, _ in wrong]
         if wrong:
             raise self._summary(wrong)
-
-    def _ask(self, batch: Sequence[Entry]) -> Iterable[tuple[Entry, DsloadError]]:
-        return self._take(batch, self._server.login.fetch(self._request(batch), _ASKING, self._where))
+        return []
 
     def _request(self, batch: Sequence[Entry]) -> Request:
         objects = [{"oid": entry.key, "size": entry.size} for entry in batch]
@@ -178,18 +200,18 @@ class LfsFiles(HttpReader):
             body["ref"] = {"name": self._ref}
         return self._server.request({**body, "hash_algo": "sha256"})
 
-    def _take(self, batch: Sequence[Entry], answer: Response) -> list[tuple[Entry, DsloadError]]:
+    def _take(self, batch: Sequence[Entry], answer: Response) -> _Wrong:
         """Note what an answer states. Returns the objects that it does not give, and why."""
         if answer.status == 413 and len(batch) > 1:
             half = len(batch) // 2
             return [*self._ask(batch[:half]), *self._ask(batch[half:])]
         if answer.status >= 300:
             raise self._server.refusal(answer)
-        said = _json_map(answer.body)
-        items = said.get("objects")
-        if not isinstance(items, list) or said.get("transfer", "basic") != "basic":
-            why = f"{self._server.name} does not answer as the batch API does"
-            raise NotFoundError(_ASKING, self._where, why, "check lfs.url in .lfsconfig")
+        body = _json_map(answer.body)
+        items = body.get("objects")
+        if not isinstance(items, list) or body.get("transfer", "basic") != "basic":
+            raise self._astray(answer)
+        self._answered = True
         told = {item.get("oid"): item for item in items if isinstance(item, dict)}
         wrong = []
         for entry in batch:
@@ -201,6 +223,14 @@ class LfsFiles(HttpReader):
                 wrong.append((entry, self._missing(entry, item.get("error"))))
         return wrong
 
+    def _astray(self, answer: Response) -> DsloadError:
+        """The error for an answer of 200 that is not a batch's; a passing fault once the server has answered right."""
+        words = said(answer.headers, answer.body)
+        why = f"{self._server.name} does not answer as the batch API does" + (f" ({words})" if words else "")
+        if self._answered or not answer.body or is_passing(words):
+            return BadAnswerError(_ASKING, self._where, why, _AGAIN)
+        return NotFoundError(_ASKING, self._where, why, "check lfs.url in .lfsconfig")
+
     def _keep(self, oid: str, said: Mapping[str, Any], authenticated: bool) -> None:
         action = _read_action(said)
         if not authenticated and "authorization" not in {name.lower() for name in action.headers}:
@@ -209,22 +239,24 @@ class LfsFiles(HttpReader):
         if len(self._actions) < _KEPT or oid in self._actions:
             self._actions[oid] = action
 
-    def _missing(self, entry: Entry, said: Any) -> DsloadError:
-        error = said if isinstance(said, dict) else {}
-        code, message = error.get("code"), str(error.get("message") or "the server does not give it")
+    def _missing(self, entry: Entry, stated: Any) -> DsloadError:
+        error = stated if isinstance(stated, dict) else {}
+        code, message = error.get("code"), _plain(error.get("message")) or "the server does not give it"
         kind: type[DsloadError] = RefusedError if code in (401, 403) else NotFoundError
-        if code in (408, 429) or (isinstance(code, int) and code >= 500):
+        if code in (408, 429) or (isinstance(code, int) and code >= 500) or is_passing(message):
             kind = UnreachableError
         why = f"{message} ({code})" if code else message
-        return kind("downloading", f"{entry.path} from {self._where}", f"LFS object {entry.key[:12]}: {why}")
+        fix = _AGAIN if kind.retry else ""
+        return kind("downloading", f"{entry.path} from {self._where}", f"LFS object {entry.key[:12]}: {why}", fix)
 
-    def _summary(self, wrong: Sequence[tuple[Entry, DsloadError]]) -> DsloadError:
+    def _summary(self, wrong: _Wrong) -> DsloadError:
         names = ", ".join(f"{entry.path} ({error.why})" for entry, error in wrong[:_NAMED])
         more = f" and {len(wrong) - _NAMED:,} more" if len(wrong) > _NAMED else ""
-        count = f"{len(wrong):,} of {len(self._order):,} LFS objects"
-        why = f"{count} cannot be downloaded from {self._server.name}: {names}{more}"
+        many = f"{len(wrong):,} of {len(self._order):,} LFS objects"
+        why = f"{many} cannot be downloaded from {self._server.name}: {names}{more}"
+        kind = type(wrong[0][1])
         fix = "have them pushed there, or exclude the files, or keep the pointers with -o lfs=false"
-        return type(wrong[0][1])(_ASKING, self._where, why, fix)
+        return kind(_ASKING, self._where, why, _AGAIN if kind.retry else fix)
 
     # Reading
 
@@ -258,12 +290,19 @@ class LfsFiles(HttpReader):
         if self._actions.get(oid) is action:
             del self._actions[oid]
 
+    def passes(self, entry: Entry, response: Response, attempt: int) -> bool:
+        """Whether a storage lacks an object that the server has just named, or says that it will have it later."""
+        return response.status in (404, 410) or is_passing(said(response.headers, response.body))
+
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
         """What the storage, or the server that is asked for the place, says."""
-        where, status = f"{entry.path} from {self._where}", status_text(response.status)
+        where, words = f"{entry.path} from {self._where}", said(response.headers, response.body)
+        status = f"{status_text(response.status)}: {words}" if words else status_text(response.status)
+        if is_passing(words):
+            return BadAnswerError("downloading", where, f"the LFS storage answered {status}", _AGAIN)
         if response.status in (404, 410):
             why = f"LFS object {entry.key[:12]} is not where the server says it is ({status})"
-            return NotFoundError("downloading", where, why, "have it pushed there, or exclude the file")
+            return BadAnswerError("downloading", where, why, f"{_AGAIN}; if it stays so, have the file pushed anew")
         if response.status in (401, 403):
             why = f"the LFS storage refuses a request that the server had just authorized ({status})"
             return RefusedError("downloading", where, why, "check the clock, and any proxy in between")
@@ -281,6 +320,7 @@ def _read_action(said: Mapping[str, Any]) -> Action:
     if not isinstance(seconds, int | float) or not seconds:
         seconds = _seconds_until(said.get("expires_at"))
     href = said.get("href")
+    headers = {**({} if "user-agent" in {name.lower() for name in headers} else AGENT), **headers}
     return Action(href.rstrip("/") if isinstance(href, str) else "", headers, time.monotonic() + seconds * _EARLY)
 
 
@@ -291,6 +331,11 @@ def _seconds_until(moment: Any) -> float:
     except (TypeError, ValueError):
         return float("inf")
     return seconds if seconds > -365 * 86_400 else float("inf")  # Go writes year 1 for no time
+
+
+def _plain(message: Any) -> str:
+    """A message of the server, printable and of a length that a line can hold."""
+    return said({"content-type": "text/plain"}, str(message).encode("utf-8", "replace")) if message else ""
 
 
 def _json_map(body: bytes) -> dict[str, Any]:

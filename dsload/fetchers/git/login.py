@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dsload.errors import DsloadError, NotFoundError, RefusedError
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError
 from dsload.fetchers.git.location import Location, site
+from dsload.fetchers.git.verdict import is_passing
+from dsload.formats.words import said
 from dsload.listing import Request, Response
 from dsload.secrets import Secrets, basic, bearer, hide
 from dsload.transfer.client import Client
 from dsload.transfer.exchange import Sink
-from dsload.transfer.retry import Failure, status_text, to_error
+from dsload.transfer.retry import refusal, status_text, to_error
 
 TOKEN_USER = "oauth2"  # the user name that goes with a token, as the original data-loader gives it  # noqa: S105
 
@@ -61,8 +63,11 @@ class Login:
         return True
 
     def error(self, answer: Response, doing: str, where: str) -> DsloadError:
-        """What an answer of 300 and more means."""
-        status = status_text(answer.status)
+        """What an answer of 300 and more means, in the server's own words."""
+        words = said(answer.headers, answer.body)
+        status = f"{status_text(answer.status)}: {words}" if words else status_text(answer.status)
+        if is_passing(words):
+            return UnreachableError(doing, where, f"the server answered {status}", "run the same command again")
         if answer.status == 401 and not self.headers(answer.url):
             here = "" if not self._value else ", and those that were given are not for this host"
             fix = "add the secret token, or username and password"
@@ -73,5 +78,4 @@ class Login:
         if answer.status in (404, 410):
             fix = "check the URL; some servers also say so if the credentials are missing or may not read it"
             return NotFoundError(doing, where, f"this repository does not exist ({status})", fix)
-        failure = Failure(f"the server answered {status}", response=answer)
-        return to_error(failure, doing, where)
+        return to_error(refusal(answer), doing, where)

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from dulwich.client import GitClient
@@ -16,23 +17,20 @@ from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from dsload.errors import DsloadError, NotFoundError, RefusedError, UnreachableError, UsageError
+from dsload.errors import BadAnswerError, DsloadError, NotFoundError, UnreachableError, UsageError
 from dsload.fetchers.git.folder import FolderClient, open_folder
 from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
 from dsload.fetchers.git.store import LocalStore, PackStore, Store
 from dsload.fetchers.git.transports import Counted, HttpClient, NoDaemon, Pipe, PipeClient, open_tcp
+from dsload.fetchers.git.verdict import CannotLeaveOut, Garbled, of_end, of_words
 from dsload.secrets import Secrets, logger
 from dsload.transfer.client import Client
 
 log = logger(__name__)
 
 _HEAD = Ref(b"HEAD")
-_REFUSED = ("permission denied", "access denied", "authentication failed", "forbidden", "not authorized")
-
-
-class Unadvertised(Exception):
-    """The server does not give a commit that none of its refs names."""
+_AGAIN = "run the same command again"
 
 
 class Remote:
@@ -56,6 +54,7 @@ class Remote:
         self.secrets, self.client = secrets, client
         self._timeout = client.network.stall_timeout
         self._http: HttpClient | None = None
+        self._answered = False  # as a git server does
 
     def refs(self, prefixes: Sequence[str]) -> Mapping[str, str]:
         """The refs below the prefixes and their ids; what an annotated tag stands for under its name and `^{}`.
@@ -83,6 +82,7 @@ class Remote:
 
         Raises:
             Unadvertised: the server does not give one of them.
+            BadAnswerError: what it sends is not a whole pack.
             NoSpaceError: $TMPDIR is full.
         """
         into = store or PackStore(self.where)
@@ -90,7 +90,7 @@ class Remote:
         path = os.fsencode(self.location.path) if self.location.scheme == "file" else b""
         log.debug("fetching %s of %s", ids[0] if len(ids) == 1 else f"{len(ids)} objects", self.where)
 
-        def fetch(client: GitClient) -> None:
+        def fetch(client: GitClient, depth: int = depth) -> None:
             with into.receive() as pack:
                 write = pack.write if isinstance(client, HttpClient) else Counted(pack, self.where).write
                 result = client.fetch_pack(
@@ -99,7 +99,11 @@ class Remote:
                 )  # fmt: skip
                 into.agree(result.object_format, result.new_shallow or have.shallow)
 
-        self._call(fetch)
+        try:
+            self._call(fetch, ids)
+        except CannotLeaveOut:
+            log.info("%s: the server cannot leave history out; fetching all of it", self.where)
+            self._call(partial(fetch, depth=0), ids)
         return into
 
     def open(self) -> Store | None:
@@ -117,22 +121,38 @@ class Remote:
 
     # Transports
 
-    def _call(self, call: Callable[[GitClient], Any]) -> Any:
-        if self.location.scheme in ("http", "https"):
-            if self._http is None:
-                self._http = HttpClient(self.location.url, self.login, self.where)
-            with self._told():
-                return call(self._http)
+    def _call(self, call: Callable[[GitClient], Any], ids: Sequence[str] = ()) -> Any:
+        """Have a conversation, again within the budget as long as that may help."""
         try:
-            return self.client.insist(lambda: self._attempt(call))
+            answer = self.client.insist(lambda: self._attempt(call, ids))
         except NoDaemon as error:
             self._go_by_https(error)
-            return self._call(call)
+            return self._call(call, ids)
+        self._agree()
+        return answer
 
-    def _attempt(self, call: Callable[[GitClient], Any]) -> Any:
-        client = FolderClient() if self.location.scheme == "file" else PipeClient(self._service)
-        with self._told(), contextlib.closing(client):
-            return call(client)
+    def _attempt(self, call: Callable[[GitClient], Any], ids: Sequence[str]) -> Any:
+        client = self._client()
+        try:
+            with self._told(ids), contextlib.closing(client):
+                return call(client)
+        except Garbled as error:
+            raise self._garbled(error) from error
+        except (UnreachableError, BadAnswerError):
+            self._http = None
+            raise
+
+    def _client(self) -> GitClient:
+        if self.location.scheme == "file":
+            return FolderClient()
+        if self.location.scheme in ("http", "https"):
+            if self._http is None:
+                self._http = HttpClient(self.location.url, self.login, self.where, self._agree)
+            return self._http
+        return PipeClient(self._service, self._agree)
+
+    def _agree(self) -> None:
+        self._answered = True
 
     def _service(self, service: str) -> Pipe:
         at = self.location
@@ -158,34 +178,32 @@ class Remote:
         return open_folder(self.location.path, self.where)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, ids: Sequence[str] = ()) -> Iterator[None]:
         """The one place where dulwich's errors become dsload's."""
         try:
             yield
         except (DsloadError, NoDaemon):
             raise
         except HangupException as error:
-            said = b" ".join(error.stderr_lines or []).decode("utf-8", "replace").strip()
-            raise self._meaning(said or "the server ended the conversation", error) from error
+            errors = b" ".join(error.stderr_lines or []).decode("utf-8", "replace")
+            raise of_end(errors.strip(), self.where, ids) from error
         except GitProtocolError as error:
-            raise self._meaning(str(error), error) from error
+            if isinstance(error.__cause__, OSError):
+                raise UnreachableError("asking", self.where, str(error), _AGAIN) from error
+            raise of_words(str(error), self.where, ids) from error
         except (OSError, EOFError) as error:
             why = f"the connection failed ({error or type(error).__name__})"
-            raise UnreachableError("asking", self.where, why, "run the same command again") from error
-        except (AssertionError, ValueError, KeyError) as error:
-            why = f"the server does not speak git's protocol as dsload does ({error})"
-            raise NotFoundError("asking", self.where, why, "check the URL") from error
+            raise UnreachableError("asking", self.where, why, _AGAIN) from error
+        except (AssertionError, ValueError, KeyError, IndexError) as error:
+            raise self._garbled(error) from error
 
-    def _meaning(self, said: str, error: Exception) -> Exception:
-        text = said.lower()
-        if "not our ref" in text or "unadvertised object" in text:
-            return Unadvertised(said)
-        if any(word in text for word in _REFUSED) and "not exported" not in text:
-            return RefusedError("asking", self.where, f"the server says: {said}", "check the credentials")
-        hung_up = isinstance(error, HangupException) and not error.stderr_lines
-        if hung_up or isinstance(error.__cause__, OSError):
-            return UnreachableError("asking", self.where, said, "run the same command again")
-        return NotFoundError("asking", self.where, f"the server says: {said}", "check the URL")
+    def _garbled(self, error: Exception) -> DsloadError:
+        if self._answered:
+            self._http = None
+            why = f"the server's answer is cut or is not git's protocol ({error})"
+            return BadAnswerError("asking", self.where, why, _AGAIN)
+        why = f"the server does not speak git's protocol as dsload does ({error})"
+        return NotFoundError("asking", self.where, why, "check the URL")
 
 
 class _Nothing:

@@ -18,7 +18,7 @@ from dulwich.errors import ChecksumMismatch, ObjectFormatException
 from dulwich.object_store import DiskObjectStore
 from dulwich.objects import ObjectID, parse_tree
 
-from dsload.errors import IntegrityError, NoSpaceError, NotFoundError, VolumeError
+from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NoSpaceError, NotFoundError, VolumeError
 from dsload.fetchers.git.pack import COMMIT, TREE, BrokenPack, Pack
 
 _KINDS = ("object", "commit", "tree", "blob", "tag")
@@ -77,16 +77,18 @@ class Store:
             found = parse_tree(content, sha_len=len(id) // 2)
             return [(name, mode, sha.decode()) for name, mode, sha in found]
         except (KeyError, ValueError, ObjectFormatException) as error:
-            why = f"the tree {id} is missing or broken ({error})"
-            raise IntegrityError("reading", self.where, why, "report it to whoever maintains the repository") from error
+            raise self.lacks(f"the tree {id} is missing or broken ({error})") from error
 
     def read(self, id: str) -> bytes:
         """The content of an object. Raises IntegrityError if it is missing."""
         try:
             return self.raw(id)[1]
         except KeyError as error:
-            why = f"the object {id} is missing"
-            raise IntegrityError("reading", self.where, why, "report it to whoever maintains the repository") from error
+            raise self.lacks(f"the object {id} is missing") from error
+
+    def lacks(self, why: str) -> DsloadError:
+        """The error for something that a commit leads to and that is not here."""
+        return IntegrityError("reading", self.where, why, "report it to whoever maintains the repository")
 
 
 class LocalStore(Store):
@@ -126,6 +128,9 @@ class PackStore(Store):
         self._lock = threading.Lock()
         weakref.finalize(self, _close, self._files)
 
+    def lacks(self, why: str) -> DsloadError:
+        return BadAnswerError("reading", self.where, f"the server sent too little: {why}", "run the same command again")
+
     def agree(self, format: str | None, shallow: Iterable[bytes]) -> None:
         """Note what the server says about its repository, before the pack is indexed."""
         self.format = format or "sha1"
@@ -134,17 +139,30 @@ class PackStore(Store):
     @contextlib.contextmanager
     def receive(self) -> Iterator[BinaryIO]:
         """A file to write a pack to; it is indexed when the block ends."""
-        with _in_tmpdir(self.where):
-            file = self._new_file()
-            yield file
-            file.flush()
-        pack = Pack(file, self.format)
-        with self._readable():
-            pack.index()
+        file = self._new_file()
+        try:
+            with _in_tmpdir(self.where):
+                yield file
+                file.flush()
+            pack = Pack(file, self.format)
+            with self._lock:
+                pack.index()
+        except (BrokenPack, zlib.error) as error:
+            self._drop(file)
+            why = f"the pack that the server sent is broken: {error}"
+            raise BadAnswerError("reading", self.where, why, "run the same command again") from error
+        except BaseException:
+            self._drop(file)
+            raise
         self._packs.append(pack)
 
+    def _drop(self, file: BinaryIO) -> None:
+        self._files.remove(file)
+        file.close()
+
     def _new_file(self) -> BinaryIO:
-        self._files.append(tempfile.TemporaryFile())  # noqa: SIM115  # _close closes it
+        with _in_tmpdir(self.where):
+            self._files.append(tempfile.TemporaryFile())  # noqa: SIM115  # _close closes it
         return self._files[-1]
 
     @contextlib.contextmanager
@@ -153,8 +171,8 @@ class PackStore(Store):
             with self._lock:
                 yield
         except (BrokenPack, zlib.error) as error:
-            why = f"the pack that the server sent is broken: {error}"
-            raise IntegrityError("reading", self.where, why, "run the same command again") from error
+            why = f"git's objects cannot be read back from $TMPDIR: {error}"
+            raise IntegrityError("reading", self.where, why, "check the disk and memory of this machine") from error
 
     def __contains__(self, id: str) -> bool:
         key = bytes.fromhex(id)

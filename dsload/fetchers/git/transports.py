@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import select
 import socket
 import tempfile
@@ -10,11 +11,12 @@ from collections.abc import Callable
 from typing import IO, Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
-from dulwich.client import AbstractHttpGitClient, FetchPackResult, TraditionalGitClient
+from dulwich.client import AbstractHttpGitClient, FetchPackResult, GitClient, TraditionalGitClient
 from dulwich.errors import GitProtocolError
 from dulwich.protocol import Protocol as Lines
 
-from dsload.errors import NotFoundError
+from dsload import __version__
+from dsload.errors import BadAnswerError, DsloadError, NotFoundError
 from dsload.fetchers.git.location import Location
 from dsload.fetchers.git.login import Login
 from dsload.listing import Request, Response
@@ -23,6 +25,7 @@ from dsload.secrets import logger
 log = logger(__name__)
 
 _SAY = 10.0  # seconds between two lines that say how much has arrived
+_REFS = re.compile(rb"[0-9a-f]{40,64}\trefs/")  # how the file info/refs begins
 _LENGTH = 4  # hex digits that a line of the protocol begins with
 
 
@@ -51,16 +54,32 @@ class Pipe(Protocol):
         """End it."""
 
 
-class PipeClient(TraditionalGitClient):
+class _Agreeing(GitClient):
+    """What both clients change in how dulwich agrees with a server on capabilities."""
+
+    _agreed: Callable[[], None]
+
+    def _negotiate_upload_pack_capabilities(self, server_capabilities: set[bytes]) -> Any:
+        """Note that a git server has answered, and take nothing for offered: dulwich takes a command `fetch` without
+        features to have all.
+        """
+        self._agreed()
+        offered = {b"fetch=" if capability == b"fetch" else capability for capability in server_capabilities}
+        agreed, symrefs, agent = super()._negotiate_upload_pack_capabilities(offered)
+        return agreed - {b"fetch"}, symrefs, agent
+
+
+class PipeClient(_Agreeing, TraditionalGitClient):
     """Dulwich's client over pipes.
 
     Args:
         open_pipe: starts a service, such as `git-upload-pack`.
+        agreed: called once the server has said what it can do.
     """
 
-    def __init__(self, open_pipe: Callable[[str], Pipe]) -> None:
+    def __init__(self, open_pipe: Callable[[str], Pipe], agreed: Callable[[], None]) -> None:
         super().__init__(thin_packs=False)
-        self._open = open_pipe
+        self._open, self._agreed = open_pipe, agreed
         self._lines: list[_Lines] = []
 
     def _connect(self, cmd: bytes, path: Any, protocol_version: int | None = None) -> tuple[Any, Any, Any]:
@@ -88,18 +107,19 @@ def _check_line(line: bytes) -> None:
         raise GitProtocolError(line[4:].decode("utf-8", "replace").strip())
 
 
-class HttpClient(AbstractHttpGitClient):
+class HttpClient(_Agreeing, AbstractHttpGitClient):
     """Dulwich's client over the engine's transport.
 
     Args:
         url: of the repository.
         login: sends the requests.
         where: the source's name for messages.
+        agreed: called once the server has said what it can do.
     """
 
-    def __init__(self, url: str, login: Login, where: str) -> None:
+    def __init__(self, url: str, login: Login, where: str, agreed: Callable[[], None]) -> None:
         super().__init__(url, thin_packs=False)
-        self._login, self._where = login, where
+        self._login, self._where, self._agreed = login, where, agreed
         self._discovered: Any = None
         self._fetches = False
 
@@ -123,6 +143,7 @@ class HttpClient(AbstractHttpGitClient):
     ) -> tuple[Any, Callable[[int], bytes]]:
         body = data if isinstance(data, bytes) else b"".join(data or ())
         kept = {name: value for name, value in (headers or {}).items() if name != "Content-Length"}
+        kept["User-Agent"] = f"git/dsload-{__version__}"  # hosts and walls against bots want it to begin like git's
         request = Request(url, "GET" if data is None else "POST", kept, body=body)
         pack = tempfile.TemporaryFile() if self._fetches and body else None  # noqa: SIM115  # closed with the page
         into = Counted(pack, self._where) if pack else None
@@ -131,15 +152,31 @@ class HttpClient(AbstractHttpGitClient):
             raise self._login.error(answer, "asking", self._where)
         page = _Page(answer, url)
         if not page.content_type.startswith("application/x-git-"):
-            kind = page.content_type or "no type"
-            why = f"{urlsplit(answer.url).netloc} answers with {kind}, which no git server does"
-            raise NotFoundError("asking", self._where, why, "check the URL, and that the server speaks smart HTTP")
+            raise self._astray(answer, page.content_type, first=data is None)
         file: BinaryIO = pack or io.BytesIO(answer.body)
         file.seek(_LENGTH)
         _check_line(file.readline(1000))
         file.seek(0)
         page.close = file.close  # type: ignore[method-assign]
         return page, file.read
+
+    def _astray(self, answer: Response, kind: str, first: bool) -> DsloadError:
+        """The error for an answer of 200 that is not a git server's.
+
+        Args:
+            answer, kind: what came, and its content type.
+            first: whether it is the answer to the first request; after that it is a passing fault.
+        """
+        host = urlsplit(answer.url).netloc
+        if _REFS.match(answer.body):
+            why = f"{host} serves the repository as files (dumb HTTP), and dsload speaks smart HTTP alone"
+            fix = "have it served by git http-backend, or clone it with git and load the clone by git+file://"
+            return NotFoundError("asking", self._where, why, fix)
+        if not first or not answer.body:
+            why = f"{host} answers with {kind or 'nothing'} in the place of a git server"
+            return BadAnswerError("asking", self._where, why, "run the same command again")
+        why = f"{host} answers with {kind or 'no type'}, which no git server does"
+        return NotFoundError("asking", self._where, why, "check the URL, and that the server speaks smart HTTP")
 
 
 class Counted:

@@ -11,8 +11,8 @@ from dulwich.index import validate_path_element_default, validate_path_element_h
 
 from dsload.errors import NotFoundError, UnsafePathError
 from dsload.fetchers.git.attributes import Attributes
-from dsload.fetchers.git.pointer import LARGEST, Pointer, read_pointer
 from dsload.fetchers.git.store import Store
+from dsload.formats.pointer import LARGEST, Pointer, read_pointer
 from dsload.listing import BytesReader, Checksum, Entry, Filter, Reader
 from dsload.names import from_disk
 from dsload.secrets import logger

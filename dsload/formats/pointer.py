@@ -30,6 +30,11 @@ class Pointer:
         return f"version {_VERSIONS[0].decode()}\noid sha256:{self.oid}\nsize {self.size}\n".encode()
 
 
+def is_pointer(content: bytes) -> bool:
+    """Whether the whole content of a file is a pointer."""
+    return len(content) < LARGEST and b"oid sha256:" in content and read_pointer(content) is not None
+
+
 def read_pointer(content: bytes) -> Pointer | None:
     """Read a pointer, of which no more than LARGEST bytes count; None if the content is not one."""
     values: dict[bytes, bytes] = {}
