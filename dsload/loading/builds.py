@@ -19,7 +19,7 @@ from dsload.listing import Checksum, Listing
 from dsload.loading.plan import as_loaded
 from dsload.loading.run import Opened, Run, opened
 from dsload.loading.steps import marker_of, now, preflight, prepare
-from dsload.names import on_disk
+from dsload.names import alike, on_disk
 from dsload.report import Bytes, Files, Report
 from dsload.secrets import logger
 from dsload.target.inventory import JOURNAL, MARKER, Header, Inventory, Marker, Row
@@ -168,6 +168,7 @@ def _rows(tree: Volume, prefix: str, stated: Mapping[str, str], site: Site) -> l
     """Own every file of a tree; their rows, sorted by path."""
     site.progress.enter("checking what was built")
     found = sorted(tree.trees.own(), key=lambda item: item[0])
+    _check_apart(stated, {path for path, *_ in found})
     links = {path for path, before, _ in found if stat.S_ISLNK(before.st_mode)}
     unknown = [path for path, *_ in found if path not in stated and path not in links and site.verify]
     with ThreadPoolExecutor(_HASHERS) as pool:
@@ -178,6 +179,15 @@ def _rows(tree: Volume, prefix: str, stated: Mapping[str, str], site: Site) -> l
         else Row(path, before.st_size, sums.get(path, ""), mtime=_whole(before.st_mtime_ns), executable=executable)
         for path, before, executable in found
     ]
+
+
+def _check_apart(stated: Mapping[str, str], found: set[str]) -> None:
+    """Raise UnsafePathError if the volume took two files of the packages for one."""
+    for group in alike([*stated]):
+        if not found.issuperset(group):
+            why = f"this volume takes {' and '.join(map(repr, group))} for one name"
+            fix = "leave out the package that they belong to, or load into a volume that keeps them apart"
+            raise UnsafePathError("checking what was built", "", why, fix)
 
 
 def _whole(nanoseconds: int) -> int:

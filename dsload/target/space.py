@@ -1,11 +1,12 @@
 """What is free on the volume."""
 
+import errno
 import os
 from pathlib import Path
 
 from dsload.errors import NoSpaceError
 from dsload.target.directories import Directories
-from dsload.target.oserror import writing
+from dsload.target.oserror import from_oserror
 
 _MARGIN = 16 << 20  # bytes left free for directories and state
 _LITTLE = 64 << 10  # bytes
@@ -33,9 +34,8 @@ class Space:
             freed: bytes of the files that they replace, one by one.
             inodes: how many files and directories more there will be.
         """
-        with writing("checking the space of", str(self._place)):
-            found = os.fstatvfs(self._directories.target)
-        if not found.f_blocks:  # a FUSE file system that does not say
+        found = self._found()
+        if found is None:
             return
         free = found.f_bavail * found.f_frsize
         block = min(found.f_frsize or 1, _BLOCK)
@@ -50,9 +50,19 @@ class Space:
             fix = "make room, or use a volume with more inodes"
             raise NoSpaceError("checking the inodes of", str(self._place), why, fix)
 
+    def _found(self) -> os.statvfs_result | None:
+        """What the volume says; None if it does not say, as some FUSE file systems do not."""
+        try:
+            found = os.fstatvfs(self._directories.target)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.ENOTSUP):
+                return None
+            raise from_oserror(error, "checking the space of", str(self._place)) from error
+        return found if found.f_blocks else None
+
     def full(self) -> bool:
         """Whether next to nothing is free."""
-        found = os.fstatvfs(self._directories.target)
-        if not found.f_blocks:
+        found = self._found()
+        if found is None:
             return False
         return found.f_bavail * found.f_frsize < _LITTLE or (bool(found.f_files) and found.f_favail < _SPARE_INODES)

@@ -39,7 +39,7 @@ from tests.servers.channel import (
     tool,
 )
 from tests.servers.fault import ALWAYS, FaultServer
-from tests.servers.mounts import as_user, directory_of, small_tmpfs
+from tests.servers.mounts import as_user, directory_of, small_tmpfs, volume_with
 from tests.servers.nginx import Nginx
 from tests.servers.orders import stall
 from tests.servers.process import find, unavailable, wait_until
@@ -1027,3 +1027,30 @@ def test_what_is_unpacked_is_what_the_channel_states(right: bool, few: Path, tmp
                 unpacker.finish(lambda: None)
     lock = tmp_path / "tool-2.0-0.lock"
     assert (lock.read_bytes() if lock.exists() else b"") == ((1).to_bytes(8, "big") + digest if right else b"")
+
+
+# Volumes that fold names
+
+
+@pytest.mark.parametrize("names", [("share/README", "share/readme"), ("share/N/x", "share/n/x")])
+def test_files_of_packages_that_the_volume_takes_for_one(tmp_path: Path, names: tuple[str, str]) -> None:
+    package = Package("twofold", files={name: name.encode() for name in names})
+    channel = make_channel(tmp_path / "channel", *few_packages(), package)
+    with volume_with(tmp_path / "folding", "case") as root:
+        done = Site(root, tmp_path / "p", channel.as_uri()).load("e", needs="twofold")
+        assert done.code == 5, done.err
+        (line,) = done.errors
+        assert "this volume takes" in line
+        assert all(repr(name) in line for name in names)
+        assert not (root / "conda/envs/e").exists()
+
+
+def test_folders_that_differ_in_case_are_one_and_lose_nothing(tmp_path: Path) -> None:
+    """As ncurses has them in every environment."""
+    files = {"share/terminfo/N/north": b"1", "share/terminfo/n/normal": b"2"}
+    channel = make_channel(tmp_path / "channel", *few_packages(), Package("curses", files=files))
+    with volume_with(tmp_path / "folding", "case") as root:
+        site = Site(root, tmp_path / "p", channel.as_uri())
+        assert site.load("e", needs="curses").code == 0
+        assert {path: (site.folder("e") / path).read_bytes() for path in files} == files
+        assert command.run("verify", site.folder("e")).code == 0

@@ -9,6 +9,7 @@ HABITS = {
     "case": "takes names that differ in case for one, as SMB does",
     "forms": "takes names that differ in the form of their characters for one, as HFS+ does",
     "windows": "takes no name that Windows does not take",
+    "mute": "does not say at all how large it is",
     "unsized": "states no size, as some FUSE file systems do",
 }
 
@@ -72,6 +73,9 @@ def main(backing: str, mount: str, *habits: str) -> None:
         def rename(self, old, new):
             os.rename(self.at(old), self.at(new))
 
+        def link(self, target, source):
+            os.link(self.at(source), self.at(target))
+
         def utimens(self, path, times=None):
             os.utime(self.at(path), ns=times, follow_symlinks=False)
 
@@ -100,6 +104,8 @@ def main(backing: str, mount: str, *habits: str) -> None:
             os.close(fh)
 
         def statfs(self, path):
+            if "mute" in habits:
+                raise fuse.FuseOSError(errno.ENOSYS)
             found = os.statvfs(self.at(path))
             names = ("f_bavail", "f_bfree", "f_blocks", "f_bsize", "f_favail", "f_ffree", "f_files", "f_frsize")
             return {name: 0 if "unsized" in habits else getattr(found, name) for name in names} | {"f_namemax": 255}

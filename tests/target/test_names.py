@@ -148,8 +148,9 @@ def test_no_probe_is_left_behind(source: Path, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "t/.dsload/parts") == []
 
 
-def test_a_volume_that_does_not_state_its_size(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("habit", ["unsized", "mute"])
+def test_a_volume_that_does_not_state_its_size(habit: str, source: Path, tmp_path: Path) -> None:
     trees.make(source, {"a": b"a", "d/model": bytes(3 << 20)})
-    with volume_with(tmp_path / "volume", "unsized") as volume:
+    with volume_with(tmp_path / "volume", habit) as volume:
         bring(source, volume)
         assert trees.contents(volume / "t") == trees.contents(source)
