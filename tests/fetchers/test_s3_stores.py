@@ -63,6 +63,7 @@ def bring(uri: str, root: Path, secrets: Secrets | None = KEYS, **options: str) 
     return load(Source.parse(uri, None, options), Target(root, "set"), secrets, settings)
 
 
+LATER = formatdate(time.time() + 3600, usegmt=True)  # than any listing
 TREE = {"large": LARGE, "small": b"data"}
 
 
@@ -107,9 +108,27 @@ def test_what_a_store_does_not_know_is_left_out(store: Bucket, root: Path, name:
 def test_a_store_without_if_match_is_not_trusted(store: Bucket, root: Path, key: str) -> None:
     """An object that is replaced is noticed by the ETag of what comes."""
     store.order(ANY, status(400, body=refusal("InvalidArgument", "If-Match")), when=has("if-match"), times=ALWAYS)
-    store.add(key, TREE[key], '"v2"')
+    store.put(f"/b/{key}", TREE[key], etag='"v2"', modified=LATER)
     with pytest.raises(ChangedError, match="has the ETag v2 now, v1 was listed"):
         bring("s3://b", root, endpoint=store.url)
+
+
+@pytest.mark.parametrize("etag", ['"other"', '"V1-1"', None])
+def test_an_etag_that_is_not_the_listed_one(store: Bucket, root: Path, etag: str | None) -> None:
+    """Two servers behind one name, or a gateway: what was last written before it was listed is what was listed."""
+    for key, data in TREE.items():
+        store.put(f"/b/{key}", data, etag=etag)
+    bring("s3://b", root, endpoint=store.url)
+    assert contents(root / "set") == TREE
+    assert any("if-unmodified-since" in request.headers for request in store.requests())
+
+
+@pytest.mark.parametrize("key", ["small", "large"])
+def test_an_object_that_was_replaced_since_it_was_listed(store: Bucket, root: Path, key: str) -> None:
+    store.put(f"/b/{key}", bytes(len(TREE[key])), etag='"v2"', modified=LATER)
+    with pytest.raises(ChangedError):
+        bring("s3://b", root, endpoint=store.url)
+    assert key not in contents(root / "set")
 
 
 def test_a_listing_of_version_1(store: Bucket, root: Path) -> None:

@@ -91,7 +91,9 @@ class S3Objects(HttpReader):
     def request(self, entry: Entry) -> Request:
         """The GET, which fails if the object was replaced since."""
         headers = {CHECKSUMS: "ENABLED"}
-        if entry.version and not entry.version.startswith("W/"):
+        if not self.store.knows(IF_MATCH):
+            headers |= self.store.unmodified()
+        elif entry.version and not entry.version.startswith("W/"):
             headers[IF_MATCH] = f'"{entry.version}"'
         return self.store.request(self._key(entry), {}, headers)
 
@@ -110,9 +112,14 @@ class S3Objects(HttpReader):
         return True
 
     def objection(self, entry: Entry, response: Response) -> DsloadError | None:
-        """Why a good answer is another version, which a store that does not know If-Match gives."""
+        """Why a good answer is another version, if the store was not asked for the ETag that was listed.
+
+        Servers behind one name may have two ETags for an object, or list another than they give.
+        """
         etag = bare(response.headers.get("etag", ""))
         if self.store.knows(IF_MATCH) or not entry.version or etag in ("", entry.version):
+            return None
+        if self.store.is_older(response):
             return None
         why = f"it has the ETag {etag} now, {entry.version} was listed"
         return ChangedError("downloading", f"{entry.path} of {self.store.name}", why, "run the same command again")

@@ -55,6 +55,14 @@ def element(answer: Response, name: str) -> str:
     return match[1].decode("utf-8", "replace").strip() if match else ""
 
 
+def date_of(answer: Response, header: str) -> float:
+    """The time that a header states in seconds since 1970, 0 if it states none."""
+    try:
+        return parsedate_to_datetime(answer.headers.get(header, "")).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 def is_passing(answer: Response) -> bool:
     """Whether a refusal heals with time, though its status does not say so: S3's RequestTimeout is a 400."""
     return bool(_PASSING.search(code(answer)))
@@ -116,10 +124,7 @@ def _by_message(found: str, answer: Response) -> str:
 
 def _clocks(found: str, answer: Response) -> str:
     """How far the clocks are apart, if that is what was refused."""
-    if not found.startswith("RequestTimeToo") or not (date := answer.headers.get("date")):
+    if not found.startswith("RequestTimeToo") or not (theirs := date_of(answer, "date")):
         return ""
-    try:
-        ahead = time.time() - parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
-        return ""
+    ahead = time.time() - theirs
     return f": it is {abs(ahead) / 60:,.0f} minutes {'ahead of' if ahead > 0 else 'behind'} the store's"

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from email.utils import formatdate
 from urllib.parse import quote, urlsplit
 
 from dsload.errors import BadAnswerError, DsloadError, NotFoundError
@@ -10,6 +11,7 @@ from dsload.fetchers.base import Context
 from dsload.fetchers.s3 import refusals
 from dsload.fetchers.s3.aws import Aws, variable
 from dsload.fetchers.s3.keys import find_keys
+from dsload.fetchers.s3.refusals import date_of
 from dsload.fetchers.s3.spec import S3Config, read_endpoint
 from dsload.listing import Request, Response, SigV4
 from dsload.transfer.exchange import Sink, Wanted, always
@@ -22,6 +24,7 @@ _BUCKET_FOR_HOST = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _NO_PATH_HOSTS = re.compile(r"\.(aliyuncs\.com|myqcloud\.com|tencentcos\.(cn|com)|volces\.com)\b", re.IGNORECASE)
 _SERVER = re.compile(r".*:\d{1,5}")  # in the bucket's place
 _GOOGLES = "x-guploader-uploadid"  # a header of Google's: it unpacks objects for who does not ask for gzip
+_SECONDS = 2  # between an object's last change and its listing, below which it may be another by now
 _TRIES = 8  # ways of asking, one after the other
 _SECOND_TRIES = 3  # at an object, after what an answer teaches, or with keys that worked before and are refused now
 _DISPENSABLE = {  # parts of a request that a store may not know, each with the words that blame it
@@ -55,6 +58,7 @@ class Store:
         self._virtual = self._begins_virtual()
         self._without: set[str] = set()
         self._answered = self._unsigned = False
+        self._listed = 0.0  # when, by the store's clock
         self._google = (urlsplit(self._endpoint).hostname or "").endswith(".googleapis.com")
 
     # Where it is
@@ -142,6 +146,7 @@ class Store:
                 if answer.status < 300 or not (self._learns(answer) or self._renews(answer, attempt)):
                     break
             self._answered = self._answered or answer.status < 300
+            self._listed = self._listed or date_of(answer, "date")
             self._google = self._google or _GOOGLES in answer.headers
             if answer.status >= 300 and refusals.is_passing(answer):
                 again = "run the same command again"
@@ -176,11 +181,23 @@ class Store:
         """Whether an answer says how to ask this store from now on, or how others that are under way should have."""
         if attempt >= _SECOND_TRIES:
             return False
+        if answer.status == 412 and self._listed and attempt == 0:
+            self._without.add(IF_MATCH)
+            return True
         return self._leaves_out(answer) or self._moves(answer) or self._turns_virtual(answer)
 
     def knows(self, name: str) -> bool:
         """Whether the store knows a part of the protocol, as far as it has said."""
         return name not in self._without
+
+    def unmodified(self) -> Mapping[str, str]:
+        """The header for an object as it was before it was listed, which needs no ETag (RFC 9110, 13.1.4)."""
+        return {"If-Unmodified-Since": formatdate(self._listed - _SECONDS, usegmt=True)} if self._listed else {}
+
+    def is_older(self, answer: Response) -> bool:
+        """Whether an object has not been written to since before it was listed."""
+        written = date_of(answer, "last-modified")
+        return 0 < written <= self._listed - _SECONDS
 
     def _leaves_out(self, answer: Response) -> bool:
         """Whether the store does not know a part of the request that can be left out."""
