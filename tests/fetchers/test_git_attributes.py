@@ -178,6 +178,24 @@ def test_attributes_that_are_a_symlink_say_nothing(server: GitServer, work: Repo
     done = run(f"{server.url}/name.git", volume)
     assert (done.code, done.tree["a.bin"]) == (0, pointer)
     assert "1 file looks like an LFS pointer, but no .gitattributes says so: kept" in done.result.err
+    assert done.report["notes"]["pointers"] == {"files": 1, "first": ["a.bin"]}
+
+
+@pytest.mark.parametrize("transport", ["git", "file"])
+def test_pointers_that_stay_are_counted(server: GitServer, work: Repository, volume: Path, transport: str) -> None:
+    work.track("*.bin")
+    work.commit({f"{n}.bin": b"in LFS %d" % n for n in range(7)} | {"plain.txt": b"version https://git-lfs"})
+    work.push(server.root / "name.git")
+    if transport == "git":
+        done = run(f"{server.url}/name.git", volume, "-o", "lfs=false")
+    else:
+        names = work.git("ls-files", "*.bin", "plain.txt").split()
+        (volume.parent / "files").mkdir()
+        for name in names:
+            (volume.parent / "files" / name).write_bytes(work.git("show", f"HEAD:{name}").encode() + b"\n")
+        done = run(f"file://{volume.parent}/files", volume)
+    noted = done.report["notes"]["pointers"]
+    assert (done.code, noted["files"], noted["first"][0].endswith(".bin")) == (0, 7, True), done.result.err
 
 
 def test_files_come_as_git_stores_them(server: GitServer, work: Repository, volume: Path) -> None:

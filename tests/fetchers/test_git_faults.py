@@ -140,6 +140,18 @@ def ssh(work: Repository, tmp_path: Path) -> Iterator[GitSsh]:
         yield server
 
 
+def test_lfs_of_a_busy_ssh_host(ssh: GitSsh, work: Repository, volume: Path, tmp_path: Path) -> None:
+    write_secrets(tmp_path / "secrets", ssh_privatekey=ssh.key())
+    work.track("*.bin")
+    work.commit({"model.bin": CONTENT, ".lfsconfig": f"[lfs]\n\turl = {ssh.url('name.git')}\n".encode()})
+    work.push(tmp_path / "git/name.git")
+    with GitServer(tmp_path / "git") as http:
+        ssh.lfs_authenticate = {"href": f"{http.url}/name.git/info/lfs", "header": {}}
+        ssh.busy(f"ERROR: {BUSY}", f"ERROR: {BUSY}")
+        done = load_by_ssh(f"{http.url}/name.git", volume)
+        assert (done.code, done.tree.get("model.bin"), done.report["retries"]) == (0, CONTENT, 2), done.result.err
+
+
 @contextmanager
 def daemon(*answers: bytes) -> Iterator[int]:
     """A git daemon, or what an ssh server is before it speaks, that gives these answers and hangs up; its port."""

@@ -119,6 +119,13 @@ def test_a_repository_of_an_unknown_kind(work: Repository, volume: Path) -> None
     assert (done.code, "of a kind that dsload cannot read (" in done.error) == (4, True), done.error
 
 
+def test_a_repository_whose_files_cannot_be_read(work: Repository, volume: Path) -> None:
+    (work.path / ".git/config").unlink()
+    (work.path / ".git/config").mkdir()
+    done = load(work.path, volume)
+    assert (done.code, "its files cannot be read (is a directory)" in done.error) == (3, True), done.error
+
+
 def test_a_submodule_of_a_clone(work: Repository, tmp_path: Path, volume: Path) -> None:
     """Its .git is a file that leads to .git/modules of the outer one, where its LFS objects are too."""
     outer = Repository.make(tmp_path / "outer")

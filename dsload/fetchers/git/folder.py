@@ -10,7 +10,7 @@ from dulwich.errors import NotGitRepository
 from dulwich.object_store import BaseObjectStore, DiskObjectStore
 from dulwich.repo import InvalidWorktreeConfiguration, Repo, UnsupportedExtension, UnsupportedVersion
 
-from dsload.errors import NotFoundError
+from dsload.errors import NotFoundError, RefusedError
 from dsload.fetchers.git.attributes import read_quoted
 from dsload.listing import BytesReader, Entry
 
@@ -63,6 +63,7 @@ def open_folder(path: str, where: str) -> Repo:
 
     Raises:
         NotFoundError: there is none, or of a kind that dulwich cannot read.
+        RefusedError: its files cannot be read.
     """
     for each in (path, f"{path.rstrip('/')}.git"):
         try:
@@ -72,6 +73,9 @@ def open_folder(path: str, where: str) -> Repo:
         except (UnsupportedExtension, UnsupportedVersion, InvalidWorktreeConfiguration, ValueError) as error:
             why = f"the repository is of a kind that dsload cannot read ({error})"
             raise NotFoundError("opening", where, why, "clone it, and load the clone") from error
+        except OSError as error:
+            why = f"its files cannot be read ({(error.strerror or str(error)).lower()})"
+            raise RefusedError("opening", where, why, "check their owner and mode") from error
     raise NotFoundError("opening", where, "no repository exists there", "check the path")
 
 
@@ -152,14 +156,17 @@ def _common_folder(path: str, where: str) -> str:
     try:
         with contextlib.closing(open_folder(path, where)) as repo:
             return os.path.realpath(repo.commondir())
-    except NotFoundError:
+    except (NotFoundError, RefusedError):
         return path
 
 
 def _storage(common: str, where: str) -> str:
     """The folder of LFS objects that a repository has (git-lfs-config(5), lfs.storage)."""
     storage = "lfs"
-    with contextlib.suppress(NotFoundError, KeyError), contextlib.closing(open_folder(common, where)) as repo:
+    with (
+        contextlib.suppress(NotFoundError, RefusedError, KeyError),
+        contextlib.closing(open_folder(common, where)) as repo,
+    ):
         storage = os.fsdecode(repo.get_config_stack().get((b"lfs",), b"storage")) or storage
     return os.path.join(common, storage, "objects")
 

@@ -130,11 +130,13 @@ class _Server:
         if self._granted is None or self._granted.until < time.monotonic():
             path = shlex.quote(self._endpoint.path)
             status, output, errors = self._remote.command(f"git-lfs-authenticate {path} download")
+            why = errors.decode("utf-8", "replace").strip() or f"exit status {status}"
+            if status and is_passing(why):
+                raise UnreachableError(_ASKING, self.where, f"the server says: {_plain(why)}", _AGAIN)
             self._granted = Action("", {})
-            if status == 0 and (said := _json_map(output)):
-                self._granted = _read_action(said)
+            if status == 0 and (granted := _json_map(output)):
+                self._granted = _read_action(granted)
             else:
-                why = errors.decode("utf-8", "replace").strip() or f"exit status {status}"
                 log.info("%s has no git-lfs-authenticate (%s); asking %s", self._endpoint.authority, why, self._url)
         return self._granted
 
