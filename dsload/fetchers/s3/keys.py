@@ -1,12 +1,14 @@
 """Whose keys sign: those of the secrets directory, of the environment, else those that AWS's own tools would use."""
 
 import os
+import time
 from typing import Protocol
 
 from dsload.errors import UsageError
 from dsload.fetchers.s3.aws import Aws
 from dsload.secrets import Secrets, hide
 
+_LOOK = 0.2  # seconds between two looks at the files
 Pair = tuple[str, str, str]  # access key, secret key, session token
 
 
@@ -62,14 +64,16 @@ class _Mounted:
     """Keys of the secrets directory, as its files have them now."""
 
     def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
+        self._secrets, self._looked = secrets, -_LOOK
         self.renews = bool(secrets.directory)
 
     def current(self) -> Pair | None:
-        fresh = self._secrets.fresh()
-        if fresh.access_key and fresh.secret_key:  # not while one of two files is being replaced
-            self._secrets = fresh
+        if time.monotonic() - self._looked > _LOOK:
+            self._looked = time.monotonic()
+            fresh = self._secrets.fresh()
+            if fresh.access_key and fresh.secret_key:  # not while one of two files is being replaced
+                self._secrets = fresh
         return self._secrets.access_key, self._secrets.secret_key, self._secrets.session_token
 
     def renew(self) -> None:
-        """current() looks at the files each time."""
+        self._looked = -_LOOK

@@ -20,11 +20,8 @@ _ENDS_EARLY = frozenset(
     expat.errors.codes[each] for each in (expat.errors.XML_ERROR_NO_ELEMENTS, expat.errors.XML_ERROR_UNCLOSED_TOKEN)
 )
 _ROOT = "ListBucketResult"
-_FIELDS = {
-    (_ROOT,): frozenset({"IsTruncated", "NextContinuationToken", "NextMarker", "EncodingType"}),
-    (_ROOT, "Contents"): frozenset({"Key", "Size", "ETag"}),
-    ("Error",): frozenset({"Code", "Message"}),
-}
+_OF_PAGE = frozenset({"IsTruncated", "NextContinuationToken", "NextMarker", "EncodingType", "Code", "Message"})
+_OF_ROW = frozenset({"Key", "Size", "ETag"})
 _AGAIN = "run the same command again"
 
 Texts = dict[str, str]
@@ -80,10 +77,10 @@ class PageReader:
 
     def _restart(self) -> None:
         self._size = 0
-        self._path: tuple[str, ...] = ()
-        self._begun = False
-        self._text: list[str] | None = None
-        self._length = 0
+        self._depth = 0
+        self._begun = self._in_row = False
+        self._name, self._length = "", 0
+        self._text: list[str] = []
         self._texts: Texts = {}
         self._row: Texts = {}
         self._rows: list[Row] = []
@@ -91,7 +88,6 @@ class PageReader:
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self._on_document_type
         parser.StartElementHandler, parser.EndElementHandler = self._on_start, self._on_end
-        parser.CharacterDataHandler = self._on_text
 
     def seek(self, offset: int, /) -> None:
         """Go back to the start: the page is sent again."""
@@ -143,34 +139,47 @@ class PageReader:
         self._other("the answer is not XML that a store writes: it defines a document type")
 
     def _on_start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        name = tag.rpartition(":")[2]
-        if not self._path and name not in (_ROOT, "Error"):
-            if name.lower() == "html":
-                self._other("the answer is not XML but an HTML page")
-            self._other(f"the answer is a {name}, not a listing")
+        self._depth = depth = self._depth + 1
+        name = tag.rpartition(":")[2] if ":" in tag else tag
+        if depth == 1:
+            self._begin(name)
+        elif depth == 2:
+            self._in_row = name == "Contents"
+            self._take(name if name in _OF_PAGE else "")
+        else:
+            self._take(name if depth == 3 and self._in_row and name in _OF_ROW else "")
+
+    def _begin(self, root: str) -> None:
+        if root.lower() == "html":
+            self._other("the answer is not XML but an HTML page")
+        if root not in (_ROOT, "Error"):
+            self._other(f"the answer is a {root}, not a listing")
         self._begun = True
-        self._text = [] if name in _FIELDS.get(self._path, ()) else None
-        self._length = 0
-        self._path = (*self._path, name)
+
+    def _take(self, name: str) -> None:
+        """Keep the text of the element that begins, if it has a name; that of one that it is in is then of no use."""
+        self._name = name
+        if name:
+            self._text, self._length = [], 0
+            self._parser.CharacterDataHandler = self._on_text
+        else:
+            self._parser.CharacterDataHandler = None
 
     def _on_text(self, text: str) -> None:
-        if self._text is None:
-            return
         self._length += len(text)
         if self._length > _LONGEST:
-            self._too_large(f"the store answers with a {self._path[-1]} of more than {_LONGEST:,} characters")
+            self._too_large(f"the store answers with a {self._name} of more than {_LONGEST:,} characters")
         self._text.append(text)
 
     def _on_end(self, tag: str) -> None:
-        *above, name = self._path
-        self._path = tuple(above)
-        if self._text is not None:
-            into = self._row if name in _FIELDS[_ROOT, "Contents"] else self._texts
-            into[name] = "".join(self._text)
-            self._text = None
-        elif self._path == (_ROOT,) and name == "Contents":
+        self._depth -= 1
+        if self._name:
+            into = self._row if self._depth == 2 else self._texts
+            into[self._name] = "".join(self._text)
+            self._take("")
+        elif self._in_row and self._depth == 1:
             self._rows.append(self._finished(self._row))
-            self._row = {}
+            self._row, self._in_row = {}, False
 
     def _finished(self, row: Texts) -> Row:
         key, size = row.get("Key", ""), row.get("Size", "").strip()
