@@ -207,6 +207,7 @@ def test_a_bad_answer_for_a_file_at_a_commit(
     done = bring(hub, scheme, volume / "again", "--retry-budget", "0.2")
     assert done.code == 9, done.result.err
     assert f"{path} from {scheme}://owner/name" in done.error
+    assert bad != "a page" or f"127.0.0.1:{server.port} answers with a page in the place of the file" in done.error
     assert path not in done.tree
 
 

@@ -44,6 +44,14 @@ class HubFiles(HttpReader):
         """The GET for an entry."""
         return self.hub.request(entry.key or entry.path)
 
+    def objection(self, entry: Entry, response: Response) -> DsloadError | None:
+        """A page in the place of a file, as a proxy may send for a while, or for want of a login."""
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "text/html" or entry.path.lower().endswith((".html", ".htm")):
+            return None
+        why = f"{urlsplit(response.url).netloc} answers with a page in the place of the file"
+        return ChangedError("downloading", f"{entry.path} from {self.source}", why, "run the same command again")
+
     def explain(self, entry: Entry, response: Response) -> DsloadError | None:
         """The hub's own account of what went wrong."""
         where = f"{entry.path} from {self.source}"
