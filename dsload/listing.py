@@ -234,12 +234,15 @@ class Listing:
         revision: the commit that a branch, tag or revision stood for.
         server: who listed it, if a source can come from several.
         left_out: paths that an option of the source leaves out, as a filter would.
+        closed: folders that a pattern excludes by their own name, and that could not be opened: as if all below them
+            was excluded.
     """
 
     entries: list[Entry]
     revision: str | None = None
     server: str = ""
     left_out: frozenset[str] = frozenset()
+    closed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,10 +150,11 @@ def _fetcher(source: Source, context: Context) -> Fetcher:
 
 
 def selection(source: Source, listing: Listing) -> Callable[[str], bool]:
-    """Whether a path of a listing is to be loaded: by the source's filter, and by what its options leave out."""
-    if not listing.left_out:
+    """Whether a path of a listing is to be loaded: by the source's filter, and by what the listing leaves out."""
+    if not listing.left_out and not listing.closed:
         return source.filter
-    return lambda path: path not in listing.left_out and source.filter(path)
+    below = tuple(f"{folder}/" for folder in listing.closed)
+    return lambda path: path not in listing.left_out and not path.startswith(below) and source.filter(path)
 
 
 def served_by(first: Listing, second: Listing, select: Callable[[str], bool], where: str) -> Listing:

@@ -551,6 +551,16 @@ def test_a_folder_that_is_closed_and_not_selected(root: Path, options: dict[str,
         bring("scripted://data", root, kind="FSSPEC", include="*b")
 
 
+@pytest.mark.parametrize("error", [CLOSED, OSError(5, "Input/output error")])
+def test_what_was_loaded_of_a_closed_folder_stays(root: Path, error: Exception) -> None:
+    tree = {"/data": [file("/data/a"), directory("/data/x")], "/data/x": [file("/data/x/b")]}
+    with scripted(tree):
+        bring("scripted://data", root, kind="FSSPEC")
+    with scripted({**tree, "/data/x": error}):
+        bring("scripted://data", root, kind="FSSPEC", exclude="x")
+    assert read_tree(root / "set") == {"a": b"/data/a", "x/b": b"/data/x/b"}
+
+
 def test_a_special_file_that_is_not_selected(root: Path) -> None:
     with scripted({"/data": [file("/data/a"), file("/data/fifo", type="other", size="?")]}):
         bring("scripted://data", root, kind="FSSPEC", exclude="fifo")

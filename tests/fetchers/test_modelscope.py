@@ -53,7 +53,16 @@ def test_a_listing_at_the_cut(hub: Hub, volume: Path, count: int) -> None:
     hub.repo("owner/name").put_all(files)
     done = bring(hub, volume, "--dry-run")
     assert (done.code, done.report["files"]["loaded"]) == (0, len(files))
-    assert len(listings(hub)) == (1 if count < CUT else 4)
+    assert (len(listings(hub)) == 1) == (count < CUT)
+
+
+@pytest.mark.parametrize("cut", [500, 1000, 5000])
+def test_a_mirror_that_cuts_elsewhere(hub: Hub, volume: Path, cut: int) -> None:
+    hub.cut = cut
+    files = {f"{n % 3}/{n % 5}/{n:05}": b"" for n in range(cut + 200)}
+    hub.repo("owner/name").put_all(files)
+    done = bring(hub, volume, "--dry-run")
+    assert (done.code, done.report["files"]["loaded"]) == (0, len(files))
 
 
 def test_a_listing_that_is_cut_in_several_folders(hub: Hub, volume: Path) -> None:

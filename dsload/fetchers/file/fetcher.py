@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -42,9 +42,11 @@ class File:
         if not stat.S_ISDIR(found.st_mode):
             reader = FileReader(os.path.dirname(self._root), self._source)
             return Listing([self._file(os.path.basename(self._root), found, reader)])
-        return Listing(list(self._walk(FileReader(self._root, self._source))))
+        closed: list[str] = []
+        entries = list(self._walk(FileReader(self._root, self._source), closed))
+        return Listing(entries, closed=tuple(closed))
 
-    def _walk(self, reader: "FileReader") -> Iterator[Entry]:
+    def _walk(self, reader: "FileReader", closed: MutableSequence[str]) -> Iterator[Entry]:
         pending: list[tuple[str, _Place | None]] = [("", None)]
         while pending:
             folder, above = pending.pop()
@@ -64,8 +66,9 @@ class File:
                     else:
                         yield self._entry(path, child, reader)
             except OSError as error:
-                if not (left_out(self._select, folder) and isinstance(error, PermissionError)):
+                if not left_out(self._select, folder):
                     raise self._unopened(error, folder) from error
+                closed.append(folder)
 
     def _place(self, folder: str, above: "_Place | None") -> "_Place":
         """A folder as it is now. Raises UnsafePathError if it is one of those that it lies in, as with a bind mount."""

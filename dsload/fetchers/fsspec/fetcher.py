@@ -22,7 +22,6 @@ from dsload.secrets import Secrets
 from dsload.source import Source
 
 T = TypeVar("T")
-Entries = list[Entry]
 Opened = tuple[fsspec.AbstractFileSystem, str]  # and the root of the source in it
 
 _NAME_TRIES = 4  # DNS of a pod's first seconds may not know a name that it will know
@@ -67,22 +66,24 @@ class Filesystem:
         reader = FilesystemReader(self, str(self._source))
         root, info = self.use("listing", reader.source, lambda filesystem, root: (root, filesystem.info(root)))
         if info["type"] == "directory":
-            return Listing(self.use("listing", reader.source, partial(self._below, reader)))
+            return self.use("listing", reader.source, partial(self._below, reader))
         return Listing(
             [_entry(root.rstrip("/").rpartition("/")[2], {**info, "name": root}, reader, self._source.filter)]
         )
 
-    def _below(self, reader: "FilesystemReader", filesystem: fsspec.AbstractFileSystem, root: str) -> Entries:
+    def _below(self, reader: "FilesystemReader", filesystem: fsspec.AbstractFileSystem, root: str) -> Listing:
         select = self._source.filter
+        closed: list[str] = []
         found: dict[str, Entry] = {}
         twice = []  # paths that are listed again, and otherwise: whoever makes the plan refuses them
-        for path, info in tree(filesystem, root, select, reader.source):
+        for path, info in tree(filesystem, root, select, reader.source, closed):
             entry = _entry(path, info, reader, select)
             if found.setdefault(path, entry) != entry:
                 twice.append(entry)
         entries = [*found.values(), *twice]
         full = {parent for entry in entries for parent in parents(entry.path)}
-        return [entry for entry in entries if not (entry.directory and entry.path in full)]
+        found_there = [entry for entry in entries if not (entry.directory and entry.path in full)]
+        return Listing(found_there, closed=tuple(closed))
 
     def use(self, doing: str, where: str, call: Callable[[fsspec.AbstractFileSystem, str], T]) -> T:
         """Call with the filesystem and the root in it. If the network failed, the next call opens it again."""

@@ -9,7 +9,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.generic import GenericFileSystem
 from fsspec.implementations.dirfs import DirFileSystem
 
-from dsload.errors import NotFoundError, RefusedError, UnsafePathError
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnsafePathError
 from dsload.fetchers.folders import left_out, opens, to_exclude
 from dsload.fetchers.fsspec.failures import changed, mapped
 from dsload.listing import Filter
@@ -21,18 +21,26 @@ _MOST_ALIKE = 16  # folders, each in the one before, that hold the same: a tree 
 Info = dict[str, Any]  # as fsspec's `info` makes it
 
 
-def tree(filesystem: fsspec.AbstractFileSystem, root: str, select: Filter, where: str) -> Iterator[tuple[str, Info]]:
+def tree(
+    filesystem: fsspec.AbstractFileSystem, root: str, select: Filter, where: str, closed: list[str]
+) -> Iterator[tuple[str, Info]]:
     """What there is below a folder, with paths from there.
 
     A filesystem that lists a tree by itself, as object stores do, is left to it. For the others fsspec would walk, and
     pass over the folders that it cannot list; so that is done here. Folders that the filter excludes are not listed.
+
+    Args:
+        filesystem, root: where the folder is.
+        select: include and exclude of the source.
+        where: its name for messages.
+        closed: gets the folders that cannot be listed, and that a pattern excludes by their own name.
 
     Raises:
         UnsafePathError: a name does not lie below its folder, or the tree leads in circles.
         RefusedError, NotFoundError, UnreachableError: a folder cannot be listed.
     """
     if not _lists_trees(filesystem):
-        yield from _walk(filesystem, root, select, where)
+        yield from _walk(filesystem, root, select, where, closed)
         return
     found = mapped("listing", where, lambda: filesystem.find(root, withdirs=True, detail=True))
     for info in found.values():
@@ -66,15 +74,23 @@ class _Folder:
     alike: int = 0
 
 
-def _walk(filesystem: fsspec.AbstractFileSystem, root: str, select: Filter, where: str) -> Iterator[tuple[str, Info]]:
+def _walk(
+    filesystem: fsspec.AbstractFileSystem, root: str, select: Filter, where: str, closed: list[str]
+) -> Iterator[tuple[str, Info]]:
     folders = [_Folder({"name": root}, "")]
     while folders:
         folder = folders.pop()
         if not opens(select, folder.path):
             continue
-        infos = _listed(filesystem, folder, select, where)
+        try:
+            infos = _listed(filesystem, folder, where)
+        except DsloadError:
+            if not left_out(select, folder.path):
+                raise
+            closed.append(folder.path)
+            continue
         holds = frozenset((name, str(info["type"]), str(info.get("size"))) for name, info in infos)
-        if folder.path and not infos and not left_out(select, folder.path):
+        if folder.path and not infos:
             yield folder.path, folder.info
         alike = folder.alike + 1 if holds and holds == folder.holds else 0
         if alike == _MOST_ALIKE:
@@ -91,10 +107,8 @@ def _walk(filesystem: fsspec.AbstractFileSystem, root: str, select: Filter, wher
                 yield path, info
 
 
-def _listed(
-    filesystem: fsspec.AbstractFileSystem, folder: _Folder, select: Filter, where: str
-) -> list[tuple[str, Info]]:
-    """What a folder holds, by name; nothing if it may not be listed and a pattern excludes it by its own name."""
+def _listed(filesystem: fsspec.AbstractFileSystem, folder: _Folder, where: str) -> list[tuple[str, Info]]:
+    """What a folder holds, by name."""
     at = f"{folder.path} of {where}" if folder.path else where
     place = str(folder.info["name"])
     try:
@@ -102,8 +116,6 @@ def _listed(
     except NotFoundError as error:
         raise changed(at, "it has disappeared since it was listed") from error
     except RefusedError as error:
-        if left_out(select, folder.path):
-            return []
         if folder.path:
             error.fix = f"{error.fix}, or {_leave_out(folder.path)}"
         raise

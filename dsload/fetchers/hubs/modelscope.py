@@ -38,6 +38,7 @@ _SITES = ("https://modelscope.cn", "https://www.modelscope.cn", "http://modelsco
 _CALLS = re.compile("/api/v1/(?:models|datasets)/")
 _LISTING = {"model": "repo/files", "dataset": "repo/tree"}
 _CUT = 3000  # rows of a model's listing; what comes after them is silently left out
+_ROUND = 500  # rows: a mirror that cuts earlier does so at a multiple of this
 _PAGE = 200  # rows of a page of a dataset's listing
 _CONTENT = ("Type", "Size", "Sha256")  # of a row
 _AT_ONCE = 32  # requests under way: their answers wait in memory
@@ -141,7 +142,8 @@ class ModelScope:
         A folder that comes back cut is listed by itself, and then each of its own folders with all below them.
         """
         rows: Rows = {}
-        cut = [""] if self._is_cut(first, self._add(rows, first)) else []
+        self._add(rows, first)
+        cut = [""] if _is_cut(first) else []
         for _ in range(_DEEPEST):
             if not cut:
                 return rows
@@ -159,7 +161,7 @@ class ModelScope:
                 self._add(rows, answer, folder)
                 if not _files(answer):  # git has no empty folders
                     raise incomplete(f"nothing is in {folder}", str(self._source))
-                if self._is_cut(answer, len(_files(answer))):
+                if _is_cut(answer):
                     cut.append(folder)
         raise self._never_whole(f"its folders are more than {_DEEPEST} deep")
 
@@ -171,9 +173,6 @@ class ModelScope:
         if folder.startswith(path + "/"):
             return self._source.filter.below(folder[len(path) + 1 :])
         return folder == path or path.startswith(folder + "/")
-
-    def _is_cut(self, answer: Data, rows: int) -> bool:
-        return rows >= _CUT or rows < _count(answer)
 
     def _add(self, rows: Rows, answer: Data, folder: str = "") -> int:
         """Add the rows of a listing of a folder by path; how many are new.
@@ -300,6 +299,12 @@ def _count(data: Data) -> int:
     """The number of rows that the hub states, 0 if it states none."""
     total = data.get("TotalCount")
     return total if type(total) is int else 0
+
+
+def _is_cut(data: Data) -> bool:
+    """Whether a listing of a folder and all below it may have been cut."""
+    rows = len(_files(data))
+    return rows >= _CUT or rows < _count(data) or (rows > 0 and rows % _ROUND == 0)
 
 
 def _dig(value: Any, *names: str) -> Any:
