@@ -13,6 +13,8 @@ from dsload.formats.text import decoded
 from tests.command import run
 from tests.contract import inside
 from tests.fetchers.environments import Site
+from tests.servers.nginx import Nginx
+from tests.servers.tls import CA
 
 Encode = Callable[[str], bytes]
 
@@ -95,6 +97,22 @@ def test_what_conda_and_pip_are_to_install(encode: Encode, volume: Path, tmp_pat
     done = site.load("e", "--dry-run", condaEnvironmentYmlPath=tmp_path / "environment.yaml")
     assert done.code == 2
     assert f"{tmp_path}/lists/missing.txt: no such file or directory" in done.errors[0]
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_authorities(
+    encode: Encode, beside: bool, volume: Path, tmp_path: Path, www: Path, nginx_tls: Nginx, ca: CA
+) -> None:
+    """In the secret ca.crt; OpenSSL passes over what it cannot read."""
+    (www / "texts").mkdir(exist_ok=True)
+    (www / "texts/a").write_bytes(b"x")
+    (tmp_path / "ca.crt").write_bytes(encode(ca.bundle.read_text()))
+    (tmp_path / "none.pem").write_text("")
+    volume.mkdir()
+    env = {"SSL_CERT_FILE": str(tmp_path / "none.pem" if beside else tmp_path / "ca.crt")}
+    flags = ["--mount-root", volume, "--mount-path", "t", "--mount-secrets", tmp_path if beside else tmp_path / "no"]
+    done = run("load", f"{nginx_tls.url}texts/", *flags, env=env)
+    assert done.code == 0, done.err
 
 
 def test_a_lock(encode: Encode, volume: Path, tmp_path: Path, channel: Path) -> None:

@@ -59,21 +59,20 @@ class SourceFlags:
 
     def network(self, secrets: Secrets) -> "Network":
         """The settings of connections. Raises UsageError if a CA bundle holds no certificate."""
-        from dsload.transfer.network import Network, joined
+        from dsload.transfer.network import Network, authorities, joined
 
         bundles = {"--ca-bundle": self.ca_bundle, "the secret": secrets.ca_crt}
         for what, path in bundles.items():
             if path and not os.path.isfile(path):
                 raise UsageError("reading", f"{what} {path}", "this file does not exist")
-            if path and "CERTIFICATE-----" not in _text_of(path):
+            try:
+                good = not path or b"CERTIFICATE-----" in authorities(path)
+            except OSError as error:
+                raise UsageError("reading", f"{what} {path}", (error.strerror or "").lower()) from error
+            if not good:
                 raise UsageError("reading", f"{what} {path}", "it holds no certificate", "it has to be in PEM form")
         bundle = joined(*filter(None, bundles.values()))
         return Network(self.workers, self.max_rate, self.retry_budget, self.stall_timeout, bundle)
-
-
-def _text_of(path: str) -> str:
-    with open(path, encoding="latin-1") as file:
-        return file.read()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote
 
 from dsload.errors import UsageError
+from dsload.formats.text import decoded
 from dsload.secrets import hide, origin
 
 _PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
@@ -123,7 +125,17 @@ def _system_authorities() -> str | None:
 def joined(*paths: str) -> str | None:
     """A file of the authorities of all these files, as far as they exist; None if none does."""
     found = tuple(dict.fromkeys(path for path in paths if os.path.isfile(path)))
-    return _in_memory(found) if len(found) > 1 else next(iter(found), None)
+    as_it_is = len(found) == 1 and Path(found[0]).read_bytes() == authorities(found[0])
+    return found[0] if as_it_is else _in_memory(found) if found else None
+
+
+def authorities(path: str) -> bytes:
+    """A PEM file as plain text: OpenSSL passes over a line with a byte order mark, and over UTF-16. Raises OSError."""
+    data = Path(path).read_bytes()
+    try:
+        return decoded(data).encode()
+    except ValueError:  # old bundles have names in other encodings
+        return data
 
 
 @functools.cache
@@ -131,6 +143,5 @@ def _in_memory(paths: tuple[str, ...]) -> str:
     """The path of a file in memory, for this process and those that it starts."""
     number = os.memfd_create("authorities")
     for path in paths:
-        with open(path, "rb") as file:
-            os.write(number, file.read().rstrip() + b"\n")
+        os.write(number, authorities(path).rstrip() + b"\n")
     return f"/proc/{os.getpid()}/fd/{number}"
