@@ -60,6 +60,17 @@ def test_patterns_match_what_git_says(tmp_path: Path) -> None:
     assert hits > 20_000
 
 
+def test_classes_of_characters_are_those_of_git(tmp_path: Path) -> None:
+    git("init", "--quiet", tmp_path)
+    names = "alnum alpha blank cntrl digit graph lower print punct space upper xdigit nothing"
+    patterns = [f"[{not_}[:{name}:]]".encode() for name in names.split() for not_ in ("", "!", "^")]
+    paths = [bytes([byte]) for byte in range(1, 256) if byte not in b"/."]
+    (tmp_path / ".gitattributes").write_bytes(b"".join(b"%s p%d\n" % (p, n) for n, p in enumerate(patterns)))
+    git_says = {(path, int(name[1:])) for path, name, _ in check_attr(tmp_path, paths, "--all")}
+    compiled = [compile_pattern(pattern) for pattern in patterns]
+    assert {(path, n) for path in paths for n, pattern in enumerate(compiled) if pattern.fullmatch(path)} == git_says
+
+
 @pytest.mark.parametrize(
     ("pattern", "path"),
     [

@@ -166,6 +166,20 @@ def test_another_server_by_lfsconfig_gets_no_credentials(
         assert other.storage.leaked == []
 
 
+def test_credentials_in_lfs_url_are_for_that_server(
+    server: GitServer, work: Repository, volume: Path, tmp_path: Path
+) -> None:
+    with GitServer(server.root, basic=("reader", "pa@ss-of-all")) as other:
+        url = other.url.replace("//", "//reader:pa%40ss-of-all@")
+        work.commit({".lfsconfig": f"[lfs]\n\turl = {url}/name.git/info/lfs\n".encode()})
+        work.push(server.root / "name.git")
+        done = load(server, volume, "-v")
+        assert (done.code, done.tree.get("model.bin")) == (0, BIG), done.result.err
+        assert {request.authorization for request in server.requests()} == {""}
+        assert other.storage.leaked == []
+    assert "ss-of-all" not in done.result.err + done.result.out
+
+
 def test_a_batch_that_is_sent_on_to_another_host(server: GitServer, volume: Path, tmp_path: Path) -> None:
     server.basic = ("oauth2", "t0ken-of-ann")
     write_secrets(tmp_path / "secrets", token="t0ken-of-ann")

@@ -14,7 +14,7 @@ _CLASSES = {
     b"alnum": string.ascii_letters + string.digits, b"alpha": string.ascii_letters, b"blank": " \t",
     b"cntrl": "".join(map(chr, [*range(32), 127])), b"digit": string.digits,
     b"graph": "".join(map(chr, range(33, 127))), b"lower": string.ascii_lowercase,
-    b"print": "".join(map(chr, range(32, 127))), b"punct": string.punctuation, b"space": " \t\n\r\v\f",
+    b"print": "".join(map(chr, range(32, 127))), b"punct": string.punctuation, b"space": " \t\n\r",
     b"upper": string.ascii_uppercase, b"xdigit": string.hexdigits,
 }  # fmt: skip
 

@@ -109,7 +109,8 @@ class _Server:
         self._url = endpoint.url.rstrip("/") if http and not own else _derived(endpoint)
         theirs = remote.secrets if own or endpoint.same_site(remote.location) else Secrets()
         self._remote = remote if own else Remote(endpoint, theirs, self.client, self.where)
-        self.login = remote.login if own and http else Login(parse_location(self._url), theirs, self.client)
+        at = endpoint if http else parse_location(self._url)
+        self.login = remote.login if own and http else Login(at, theirs, self.client)
         self._granted: Action | None = None
 
     @property

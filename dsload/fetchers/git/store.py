@@ -104,6 +104,10 @@ class LocalStore(Store):
         self._objects, self._lock = objects, threading.Lock()
         weakref.finalize(self, objects.close)
 
+    def lacks(self, why: str) -> DsloadError:
+        fix = "run `git fsck` there; complete a partial clone by `git fetch --refetch --no-filter`"
+        return IntegrityError("reading", self.where, why, fix)
+
     def raw(self, id: str) -> tuple[int, bytes]:
         try:
             with self._lock:

@@ -167,9 +167,10 @@ class HttpClient(_Agreeing, AbstractHttpGitClient):
             answer, kind: what came, and its content type.
             first: whether it is the answer to the first request; after that it is a passing fault.
         """
-        host = urlsplit(answer.url).netloc
+        parts = urlsplit(answer.url)
+        host = parts.netloc + parts.path
         if _REFS.match(answer.body):
-            why = f"{host} serves the repository as files (dumb HTTP), and dsload speaks smart HTTP alone"
+            why = f"{parts.netloc} serves the repository as files (dumb HTTP), and dsload speaks smart HTTP alone"
             fix = "have it served by git http-backend, or clone it with git and load the clone by git+file://"
             return NotFoundError("asking", self._where, why, fix)
         if not first or not answer.body:
