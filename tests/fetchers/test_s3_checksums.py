@@ -277,7 +277,8 @@ def test_a_store_whose_etags_are_not_md5s_is_not_read_twice(store: Bucket, root:
     report = bring_all(store, root)
     assert read_tree(root / "set") == objects
     assert report.unverified == 20
-    assert sum(map(len, objects.values())) < report.bytes.moved < 1.3 * sum(map(len, objects.values()))
+    size = sum(map(len, objects.values()))
+    assert size < report.bytes.moved < 2 * size  # those that came before the first second download are fetched again
 
 
 @pytest.mark.parametrize("size", [1000, 2 * MIB])
