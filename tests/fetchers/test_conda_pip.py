@@ -471,6 +471,42 @@ def test_local_packages_are_installed_from_beside_the_lists_that_name_them(site:
     assert list(packages.glob("__editable__*")) == []
 
 
+@pytest.mark.parametrize("form", ["./{path}", "{folder}/{path}", "own @ {uri}"])
+def test_a_local_package_that_has_changed_is_installed_again(site: Site, tmp_path: Path, form: str) -> None:
+    def loaded(content: bytes) -> bool:
+        wheel = Wheel("own", modules={"own.py": content}).write(tmp_path / "lists")
+        line = form.format(path=wheel.relative_to(tmp_path / "lists"), folder=tmp_path / "lists", uri=wheel.as_uri())
+        (tmp_path / "lists/all.txt").write_text(f"{line}\n")
+        done = site.load("e", "--output", "json", env=PIP, pipRequirementsTxtPath=tmp_path / "lists/all.txt")
+        assert done.code == 0, done.err
+        (module,) = site.folder("e").glob("lib/python*/site-packages/own.py")
+        assert module.read_bytes() == content
+        return bool(done.json["files"]["loaded"])
+
+    assert [loaded(content) for content in (b"1", b"1", b"2")] == [True, False, True]
+
+
+def test_a_project_that_has_not_changed_is_not_built_again(site: Site, tmp_path: Path) -> None:
+    """Builds leave things in its folder."""
+    with tarfile.open(write_sdist(tmp_path, Wheel("own", modules={"own.py": b""}))) as tar:
+        tar.extractall(tmp_path, filter="data")
+    project = tmp_path / "own-1.0"
+    (tmp_path / "all.txt").write_text("./own-1.0\n")
+    loads = []
+    for made, data in (
+        ((), b""),
+        (("build/lib/own.py", "own.egg-info/PKG-INFO"), b"1"),
+        (("build/lib/own.py", "new.py"), b"2"),
+    ):
+        for path in made:
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
+            (project / path).write_bytes(data)
+        done = site.load("e", "--output", "json", env=PIP, pipRequirementsTxtPath=tmp_path / "all.txt")
+        assert done.code == 0, done.err
+        loads.append(bool(done.json["files"]["loaded"]))
+    assert loads == [True, False, True]
+
+
 @pytest.mark.parametrize("line", ["./gone", "gone-1.0-py3-none-any.whl", "../gone/"])
 def test_a_local_package_that_is_not_there_is_told_at_once(site: Site, tmp_path: Path, line: str) -> None:
     (tmp_path / "list.txt").write_text(f"greet\n{line}\n")

@@ -9,8 +9,9 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
+from urllib.parse import unquote
 
 from dsload.errors import UsageError
 from dsload.fetchers.conda.environment import ENVIRONMENT, read_environment
@@ -28,6 +29,8 @@ _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _LOCAL = re.compile(
     r"(?P<path>\.{1,2}(/[^\s\[]*)?|[^\s:@=<>~!;\[]+\.(whl|zip|tgz|tar\.(gz|bz2|xz)))(?P<rest>((\[|\s).*)?)"
 )
+_HERE = re.compile(r"([\w.,\[\]-]+\s*@\s*)?(?P<url>file://(localhost)?)?(?P<path>/[^\s\[;#]+).*")
+_MADE = re.compile(r"(^|/)(build|dist|\.git|__pycache__|[^/]+\.egg-info)/")  # by a build, in its own folder
 _NESTED = re.compile(r"(?P<flag>-[rcf]|--(?:requirement|constraint|find-links)(?=[\s=]))[\s=]*(?P<path>.+)")
 _CODING = re.compile(rb"#.*coding[:=]\s*([-\w.]+)")
 _DEEPEST = 16  # requirements files that name each other
@@ -41,11 +44,13 @@ class Requirements:
         lines: of requirements files, those that they name included.
         constraints: likewise, of constraints files.
         folder: where their relative paths begin.
+        contents: a digest of the files and folders on this machine that the lines name, "" without any.
     """
 
     lines: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     folder: str = ""
+    contents: str = ""
 
     def __bool__(self) -> bool:
         return any(line.strip() and not line.lstrip().startswith("#") for line in self.lines)
@@ -187,7 +192,25 @@ def _whole(given: Requirements) -> Requirements:
     constraints: list[str] = []
     for kind, line in _lines(given.lines, given.folder, 0):
         (constraints if kind == "constraint" else lines).append(_placed(line, given.folder))
-    return Requirements(tuple(lines), tuple(constraints), given.folder)
+    local = sorted({path for path in map(_path_in, lines) if os.path.exists(path)})
+    contents = sha256("\n".join(map(_look, local)).encode("utf-8", "surrogateescape")).hexdigest() if local else ""
+    return Requirements(tuple(lines), tuple(constraints), given.folder, contents)
+
+
+def _path_in(line: str) -> str:
+    """The absolute path of the file or folder that a line has pip install, "" if it names none."""
+    match = _HERE.fullmatch(line.strip())
+    return unquote(match["path"]) if match and match["url"] else match["path"] if match else ""
+
+
+def _look(path: str) -> str:
+    """What changes when a file or folder does."""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            return f"{path} {file_digest(file, 'sha256').hexdigest()}"
+    below = (file for file in Path(path).rglob("*") if not _MADE.search(f"{file.relative_to(path)}/"))
+    found = sorted(file for file in below if file.is_symlink() or not file.is_dir())
+    return "\n".join(f"{file} {(status := file.lstat()).st_size} {status.st_mtime_ns}" for file in found)
 
 
 def _placed(line: str, folder: str) -> str:
