@@ -13,26 +13,28 @@ _DOING = "checking the listing's name"
 def fit(plan: Plan, volume: Volume) -> None:
     """Fit a plan to what its volume makes of names.
 
-    What is to be deleted goes first if the volume would take it for something that stays.
+    What is to be deleted goes first if the volume would take it for something that stays. What is left as it is, but
+    stands where something else is to be loaded, is forgotten.
 
     Raises:
         UnsafePathError: the volume takes two names of the listing for one, or does not take a name.
     """
     for path in plan.peculiar:
         volume.state.try_name(path.rpartition("/")[2], path)
-    gone = {*plan.delete, *plan.forget}
+    old = {*plan.delete, *plan.forget, *plan.left}
     same = _Judge(volume)
     first: set[str] = set()
     for group in plan.alike:
         for one, other in combinations(group, 2):
-            if {one, other} <= gone or not same(one, other):
+            if {one, other} <= old or not same(one, other):
                 continue
-            if not gone & {one, other}:
+            if not old & {one, other}:
                 why = f"this volume takes {one!r} and {other!r} for one name"
                 fix = "exclude one by -o exclude=…, or load into a volume that keeps them apart"
                 raise UnsafePathError(_DOING, repr(one), why, fix)
-            first |= gone & {one, other}
+            first |= old & {one, other}
     if first:
+        plan.forget += sorted(first & plan.left)
         plan.delete_first += [path for path in plan.delete if path in first]
         plan.delete = [path for path in plan.delete if path not in first]
 

@@ -74,7 +74,8 @@ class Plan:
         forget: paths whose rows go, and whose files stay.
         replaced: how many of the files to load replace an existing one.
         replaced_bytes: the space that those take on the volume.
-        alike: groups of selected paths, and of paths to delete, that some volumes take for one.
+        alike: groups of selected paths, and of those of rows, that some volumes take for one.
+        left: those of them that are left as they are.
         peculiar: paths, of selected files or of their folders, whose last name some volumes do not take.
         foreign: those of them that dsload had not put there, or that somebody has changed since.
     """
@@ -91,6 +92,7 @@ class Plan:
     replaced: int = 0
     replaced_bytes: int = 0
     alike: list[list[str]] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
     peculiar: list[str] = field(default_factory=list)
     foreign: Noted = field(default_factory=Noted)
 
@@ -126,12 +128,15 @@ def make_plan(
     check_names(selected)
     plan = Plan()
     errors: dict[str, UnsafePathError] = {}
+    left: list[str] = []
     following = iter(selected)
     next_selected = next(following, None)
     for entry, row in _pairs(entries, rows):
         if entry is None:
             if row is not None and sync and select(row.path):
                 (plan.delete if _still_there(row, target) else plan.forget).append(row.path)
+            elif row is not None:
+                left.append(row.path)
         elif entry is next_selected:
             next_selected = next(following, None)
             try:
@@ -142,11 +147,14 @@ def make_plan(
                 errors[entry.path] = error
                 if row is not None and sync and _still_there(row, target):
                     plan.delete.append(row.path)
+        elif row is not None:
+            left.append(row.path)
     _unblock(plan, errors)
     paths = [entry.path for entry in selected]
     paths += folders(paths)
     plan.peculiar = peculiar(paths)
-    plan.alike = alike([*paths, *plan.delete, *plan.forget])
+    plan.alike = alike([*paths, *plan.delete, *plan.forget, *left])
+    plan.left = {path for group in plan.alike for path in group}.intersection(left)
     return plan
 
 

@@ -1,6 +1,7 @@
 """Names that a volume takes for one, or does not take at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,25 @@ def test_a_file_that_is_renamed_within_what_is_folded_stays(
         assert trees.contents(root / "t") == {after: b"after", "other": b"other"}
         assert run("verify", root / "t").code == 0
         (source / after).unlink()
+
+
+@pytest.mark.parametrize("flags", [("syncMode=copy",), ("exclude=README.md",)], ids=["copy", "excluded"])
+def test_what_is_left_but_replaced_by_another_name_is_forgotten(
+    flags: tuple[str, ...], source: Path, folding: Path, tmp_path: Path
+) -> None:
+    for root in (folding, tmp_path):
+        trees.make(source, {"README.md": b"before", "other": b"other"})
+        bring(source, root)
+        if "copy" in flags[0]:
+            (source / "README.md").unlink()
+        trees.make(source, {"readme.md": b"after"})
+        bring(source, root, "-o", *flags)
+        kept = {} if root == folding else {"README.md": b"before"}
+        found = {path.lower() if root == folding else path: data for path, data in trees.contents(root / "t").items()}
+        assert found == {"readme.md": b"after", "other": b"other"} | kept
+        verified = run("verify", root / "t")
+        assert verified.code == 0, verified.err
+        shutil.rmtree(source)
 
 
 STATE = [
