@@ -460,6 +460,12 @@ def test_the_store_s_words_reach_the_user(
     assert "\n" not in str(error.value)
 
 
+def test_a_bucket_that_does_not_exist(store: Bucket, root: Path) -> None:
+    store.order("/b/", status(404, body=refusal("NoSuchBucket", "The specified bucket does not exist")))
+    with pytest.raises(NotFoundError, match=r"\(NoSuchBucket: The specified bucket does not exist\).*is 'b' a server"):
+        bring("s3://b", root, endpoint=store.url)
+
+
 def test_kms_in_the_message(store: Bucket, root: Path) -> None:
     store.order("/b/small", status(403, body=refusal("AccessDenied", "not authorized to perform: kms:Decrypt")))
     with pytest.raises(RefusedError, match=r"permission to decrypt.*\(kms:Decrypt\)"):

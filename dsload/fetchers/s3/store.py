@@ -13,6 +13,7 @@ from dsload.fetchers.s3.aws import Aws, variable
 from dsload.fetchers.s3.keys import find_keys
 from dsload.fetchers.s3.refusals import date_of
 from dsload.fetchers.s3.spec import S3Config, read_endpoint
+from dsload.formats.words import said
 from dsload.listing import Request, Response, SigV4
 from dsload.transfer.exchange import Sink, Wanted, always
 from dsload.transfer.network import ca_file
@@ -250,14 +251,14 @@ class Store:
         if answer.status < 300:
             return answer
         if refusals.code(answer) in refusals.NO_BUCKET or (answer.status == 404 and not refusals.code(answer)):
-            raise self._no_bucket()
+            raise self._no_bucket(said(answer.headers, answer.body))
         raise self.explain(answer, self.name) or to_error(refusal(answer, "the store"), "listing", self.name)
 
     def explain(self, answer: Response, where: str) -> DsloadError | None:
         """The error that an answer of 300 and more means, None if its status says it all."""
         return refusals.explain(answer, where, self._unsigned)
 
-    def _no_bucket(self) -> NotFoundError:
-        why = f"the bucket {self._bucket!r} does not exist at {self._endpoint}"
+    def _no_bucket(self, words: str = "") -> NotFoundError:
+        why = f"the bucket {self._bucket!r} does not exist at {self._endpoint}" + (f" ({words})" if words else "")
         fix = f"is {self._bucket!r} a server? Then give -o endpoint=http://{self._bucket} and s3://BUCKET/PATH"
         return NotFoundError("listing", self.name, why, fix)
