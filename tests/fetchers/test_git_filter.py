@@ -73,6 +73,12 @@ def test_a_submodule_that_is_excluded_is_not_fetched(
     done = load(server, volume, "-o", "submodules=true", "-o", "exclude=modules/gone/,modules/loose/")
     assert (done.code, done.tree["modules/inner/y.txt"]) == (0, b"y"), done.result.err
     server.clear()
+    done = load(server, volume, "-o", "submodules=true", "-o", "exclude=modules/gone,modules/loose,*inner")
+    assert (done.code, done.tree["modules/inner/y.txt"]) == (0, b"y"), done.result.err  # what is excluded stays
+    assert not any(request.target.startswith(("/inner", "/gone")) for request in server.requests())
+    lost = load(server, volume.with_name("lost"), "-o", "submodules=true", "-o", "exclude=modules/loose")
+    assert (lost.code, "or leave it out by -o exclude='modules/gone/'" in lost.error) == (4, True), lost.error
+    server.clear()
     done = load(server, volume.with_name("other"), "-o", "submodules=true", "-o", "include=*/x/*,a.txt",
                 "-o", "exclude=modules/gone/*,modules/loose/*")  # fmt: skip
     assert done.tree == {"modules/inner/x/inner.txt": b"inner", "a.txt": b"a"}

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
 
-from dsload.errors import DsloadError, NotFoundError, UsageError
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UsageError
 from dsload.fetchers.base import Context
+from dsload.fetchers.folders import left_out, to_exclude
 from dsload.fetchers.git.dotgit import dot_git
 from dsload.fetchers.git.folder import module_folder
 from dsload.fetchers.git.lfs import LfsObjects
@@ -47,6 +48,7 @@ class Git:
         config = cast(GitConfig, source.config)
         self._location, self._wish, self._filter = config.location, config.wish, source.filter
         self._held: Mapping[str, Entry] = {}
+        self._closed: list[str] = []  # submodules that a pattern excludes by their path
 
     def list(self) -> Listing:
         """The working tree of one commit."""
@@ -63,7 +65,7 @@ class Git:
         if wish.keep:
             assert isinstance(store, PackStore)
             entries += dot_git(store, commit, ref, remote.location)
-        return Listing(entries, commit)
+        return Listing(entries, commit, closed=tuple(self._closed))
 
     def _get(self, repo: "_Repo", commit: str, wish: Wish) -> tuple[Store, Tree]:
         """A commit's tree, and a store with what is selected of it; asked for again if the server sends too little."""
@@ -87,7 +89,7 @@ class Git:
         remote, prefix = repo.remote, repo.prefix
         objects = LfsObjects(remote, lambda: _content(store, tree, LFS_CONFIG), ref) if self._wish.lfs else None
         yield from make_entries(tree, store, prefix, objects, self._held)
-        wanted = [path for path, _ in tree.submodules if levels and self._filter.below(prefix + from_disk(path))]
+        wanted = {path for path, _ in tree.submodules if levels and self._wants(prefix + from_disk(path))}
         known = read_submodules(_content(store, tree, MODULES), remote.where) if wanted else {}
         for path, id in tree.submodules:
             below = prefix + from_disk(path)
@@ -97,7 +99,7 @@ class Git:
                 continue
             if not module.url:
                 why = f"{below} is a submodule, but .gitmodules does not say where it comes from"
-                fix = f"fix the commit, or leave it out by -o exclude={below}/"
+                fix = f"fix the commit, or leave it out by {to_exclude(below)}"
                 raise NotFoundError("listing", remote.where, why, fix)
             yield from self._submodule(repo, module, below, id, levels)
 
@@ -120,8 +122,19 @@ class Git:
         inner = self._fetched(repo.remote, module, commit, where)
         inner = inner or self._remote(base, self._secrets_for(base), where)
         below = _Repo(inner, base, f"{path}/")
-        store, tree = self._get(below, commit, Wish(commit=commit))
+        try:
+            store, tree = self._get(below, commit, Wish(commit=commit))
+        except (NotFoundError, RefusedError) as error:
+            error.fix = f"{error.fix}; or leave it out by {to_exclude(path)}"
+            raise
         yield from self._checkout(below, store, tree, "", levels - 1)
+
+    def _wants(self, path: str) -> bool:
+        """Whether a submodule is selected, as far as its path says."""
+        if left_out(self._filter, path):
+            self._closed.append(path)
+            return False
+        return self._filter.below(path)
 
     def _fetched(self, parent: Remote, module: Submodule, commit: str, where: str) -> Remote | None:
         """A submodule as a clone on this machine keeps it, if that has the commit."""
