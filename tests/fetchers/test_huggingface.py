@@ -348,6 +348,23 @@ def test_a_mirror_that_lacks_the_revision_call_and_links(hub: Hub, volume: Path,
     assert count < 1000 or "does not link to a next page" in done.error
 
 
+@pytest.mark.parametrize("code", [404, 403, 500, 503])
+def test_a_mirror_that_names_no_files_of_a_commit(hub: Hub, repo: Repo, volume: Path, code: int) -> None:
+    fault = status(code, X_Error_Code="RevisionNotFound")
+    hub.order(ANY, fault, when=lambda request: "/revision/" in request.target, times=ALWAYS)
+    done = bring(hub, volume, "--retry-budget", "0.2", uri=f"hf://owner/name@{repo.head}")
+    assert (done.code, done.tree, done.report["revision"]) == (0, TREE, repo.head)
+    assert f"does not name the files of {repo.head}" in done.result.err
+
+
+def test_a_commit_of_a_mirror_that_lacks_the_revision_call_and_links(hub: Hub, volume: Path) -> None:
+    repo = hub.repo("owner/name")
+    repo.put_all({f"{n:04}": b"" for n in range(1001)})
+    hub.lacks = {"revision", "links"}
+    done = bring(hub, volume, "--retry-budget", "0.2", uri=f"hf://owner/name@{repo.head}")
+    assert (done.code, "does not link to a next page" in done.error) == (9, True)
+
+
 def test_a_mirror_that_knows_neither_the_revision_call_nor_head(hub: Hub, repo: Repo, volume: Path) -> None:
     hub.lacks = {"revision"}
     hub.order(ANY, status(501), when=is_head, times=ALWAYS)

@@ -12,7 +12,15 @@ from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
-from dsload.errors import BadAnswerError, DsloadError, IntegrityError, NotFoundError, RefusedError, UsageError
+from dsload.errors import (
+    BadAnswerError,
+    DsloadError,
+    IntegrityError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+)
 from dsload.fetchers.base import Context
 from dsload.fetchers.hubs.endpoint import Endpoint
 from dsload.fetchers.hubs.hub import (
@@ -75,18 +83,19 @@ class HuggingFace:
     def _listed(self) -> Listed:
         self._revision = self._repo.revision or "main"
         if COMMIT.fullmatch(self._revision):
-            rows = self._tree()
-            return Listed(rows, self._revision, self._named()[1])
-        commit, named = self._named()
-        if commit:
-            self._revision = commit
-            return Listed(self._tree(), commit, named)
-        rows = self._tree()  # of a mirror that does not know that call
-        if commit := self._commit_of(rows):
+            commit, rows, named = self._revision, self._tree(), self._named_at_commit()
+        elif (found := self._named())[0]:
+            commit, named = found
             self._revision = commit
             rows = self._tree()
-        self._check_links(rows)
-        return Listed(rows, commit or None)
+        else:  # a mirror that does not know that call
+            rows, named = self._tree(), frozenset[str]()
+            if commit := self._commit_of(rows):
+                self._revision = commit
+                rows = self._tree()
+        if not named:
+            self._check_links(rows)
+        return Listed(rows, commit or None, named)
 
     # The revision
 
@@ -114,6 +123,14 @@ class HuggingFace:
             (row.get("rfilename") for row in siblings if isinstance(row, dict)) if isinstance(siblings, list) else ()
         )
         return commit, frozenset(name for name in names if isinstance(name, str))
+
+    def _named_at_commit(self) -> frozenset[str]:
+        """The paths that the hub names for a commit that can be listed; none if a mirror does not say."""
+        try:
+            return self._named()[1]
+        except (NotFoundError, RefusedError, UnreachableError) as error:
+            log.warning("%s does not name the files of %s (%s)", self._endpoint, self._revision, error.why)
+            return frozenset()
 
     def _commit_of(self, rows: Sequence[Row]) -> str:
         """The commit that the answer for a file states; of a small file, as no storage host answers for that."""
