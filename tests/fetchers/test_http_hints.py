@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dsload import Network, Progress, Settings, Source, Target, load, read_secrets
-from dsload.errors import DsloadError, NotFoundError, RefusedError
+from dsload.errors import DsloadError, NotFoundError, RefusedError, UnsafePathError
 from dsload.report import Files, Noted
 from tests.loads import bodies, bring, write_secrets
 from tests.servers.fault import ALWAYS, ANY, FaultServer
@@ -199,6 +199,14 @@ def test_a_folder_that_is_linked_without_its_slash(fault: FaultServer, volume: P
     fault.clear()
     bring(f"{fault.url}/set/", volume, exclude="sub/*")
     assert fault.requests("/set/sub/deep") == []
+
+
+def test_a_folder_without_its_slash_on_another_host(fault: FaultServer, other: FaultServer, volume: Path) -> None:
+    fault.put("/set/", html_index("sub"), headers=HTML)
+    fault.order("/set/sub", redirect(f"{other.url}/set/sub/"), times=ALWAYS)
+    other.put("/set/sub/a.bin", SMALL)
+    with pytest.raises(UnsafePathError, match=r"sub/ of .* another host"):
+        bring(f"{fault.url}/set/", volume)
 
 
 def test_a_folder_that_the_index_calls_a_file(fault: FaultServer, volume: Path) -> None:

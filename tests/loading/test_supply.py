@@ -66,6 +66,13 @@ def test_a_hub_that_is_not_there(second: Hub, volume: Path, number: int) -> None
     assert bring(dead(), fallbacks(second)[number], volume).report["bytes"]["moved"] == 0
 
 
+def test_a_hub_whose_name_nobody_knows(second: Hub, volume: Path) -> None:
+    """As at a site without the internet, whose mirror is the fallback."""
+    done = run("hf://owner/name", volume, "-o", "endpoint=https://no-such-hub.invalid", "-o", f"fallback={second.url}")
+    assert (done.code, done.tree) == (0, TREE)
+    assert done.report["server"] == second.url
+
+
 def test_from_modelscope_to_hugging_face(second: Hub, volume: Path) -> None:
     done = bring(dead(), f"hf://there/copy?endpoint={second.url}", volume, uri="ms://owner/name")
     assert (done.code, done.tree, done.report["server"]) == (0, TREE, second.url)

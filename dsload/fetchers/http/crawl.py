@@ -113,7 +113,7 @@ class Crawl:
             if head.status >= 300 and head.status != 416:
                 raise to_error(refusal(head), "asking for", f"{entry.path} of {self._source}")
             if is_folder(request.url, head):
-                folders.append(_Folder(entry.path + "/", head.url, found[number][1].above))
+                folders.append(_Folder(entry.path + "/", request.url, found[number][1].above))
                 dropped.add(number)
                 continue
             if error := self._files.objection(entry, head):

@@ -90,6 +90,7 @@ class Http:
         failure = refusal(answer)
         scheme, host, port = origin(answer.url)
         if answer.status in (401, 403) and not is_for(answer.url, self._url):
+            host = f"[{host}]" if ":" in host else host
             reason = f"{failure.reason} after a redirect to {scheme}://{host}:{port}, which gets no credentials"
             failure = replace(failure, reason=reason)
         return to_error(failure, "listing", where)
