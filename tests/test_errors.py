@@ -1,5 +1,6 @@
 """Every way to fail has its exit code and one line, and nothing else comes out of a load."""
 
+import ast
 import os
 import re
 import socket
@@ -278,3 +279,19 @@ def test_whoever_watches_may_stop_a_load_with_an_error_of_their_own(fault: Fault
     with pytest.raises(Stop):
         dsload.load(Source.parse(url), Target(tmp_path, "t", OWN), watch=stop)
     assert not (tmp_path / "t/.dsload/lease.json").exists()
+
+
+PACKAGE = Path(dsload.__file__).parent
+
+
+@pytest.mark.parametrize("path", [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))])
+def test_a_rerun_is_advised_where_the_exit_code_says_that_it_helps(path: str) -> None:
+    tree = ast.parse((PACKAGE / path).read_text())
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        said = " ".join(
+            each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)
+        )
+        if kind := kinds.get(call.func.id):
+            helps = getattr(kind, "retry", False) or "make room" in said
+            assert helps or "same command again" not in said, f"dsload/{path}:{call.lineno}: {said}"
