@@ -74,8 +74,8 @@ class Request:
             site that it mirrors.
         body: of a POST.
         then: turns a good answer into the next request, if the place of what is wanted has to be asked for first.
-        refused: called when the place answers 401, 403, 404 or 410, as it does once a signature has expired; the
-            reader is then asked for another.
+        refused: called when the place answers 401, 403, 404 or 410, as it does once a signature or a token has expired;
+            whether the reader is to be asked for another.
         stored: whether an encoding that the answer names belongs to the file; if not, it is undone.
         encoding: that is asked for.
     """

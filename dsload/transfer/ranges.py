@@ -166,9 +166,8 @@ class PartGet(Exchange):
         """Whether another place is to be asked for, as this one was probably signed too long ago."""
         if failure.response is None or failure.response.status not in EXPIRED:
             return False
-        if self._refused and not self._asked_anew:
+        if self._refused and not self._asked_anew and self._refused():
             self._asked_anew = True
-            self._refused()
             return True
         return bool(self._direct)
 

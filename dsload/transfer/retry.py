@@ -199,7 +199,7 @@ def to_error(failure: Failure, doing: str, where: str) -> DsloadError:
         return ChangedError(doing, where, "the source changed while it was read", "run the same command again")
     if status in (404, 410):
         return NotFoundError(doing, where, failure.reason, "check the URI")
-    if status not in _RETRY_STATUS:
+    if 300 <= status < 500 and status not in _RETRY_STATUS:
         fix = _ADVICE.get(status, "check the URI and the options")
         return RefusedError(doing, where, failure.reason, fix)
     return UnreachableError(doing, where, failure.reason, again)

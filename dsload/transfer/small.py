@@ -78,9 +78,9 @@ class SmallGet(Exchange):
             return
         delivery.progress.received(self._got, self._entry.path)
         self._got = 0
-        if self._refused and failure.response and failure.response.status in EXPIRED and not self._asked_anew:
+        expired = failure.response is not None and failure.response.status in EXPIRED and not self._asked_anew
+        if expired and self._refused and self._refused():
             self._asked_anew = True
-            self._refused()
             delivery.client.submit(self)
         else:
             delivery.retry(self, failure, self._entry)

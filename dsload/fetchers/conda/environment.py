@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsload.errors import UsageError
-from dsload.formats.yaml import read_document
 from dsload.secrets import logger
 
 log = logger(__name__)
@@ -34,6 +33,8 @@ class Environment:
 
 def read_environment(text: str) -> Environment:
     """Read the text of an environment.yaml. Raises UsageError."""
+    from dsload.formats.yaml import read_document
+
     found = read_document(text, ENVIRONMENT)
     if found is None:
         return Environment()

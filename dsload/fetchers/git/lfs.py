@@ -289,9 +289,10 @@ class LfsFiles(HttpReader):
         action = self._actions[entry.key]
         return Request(action.href, headers=action.headers)
 
-    def _forget(self, oid: str, action: Action) -> None:
+    def _forget(self, oid: str, action: Action) -> bool:
         if self._actions.get(oid) is action:
             del self._actions[oid]
+        return True
 
     def passes(self, entry: Entry, response: Response, attempt: int) -> bool:
         """Whether a storage lacks an object that the server has just named, or says that it will have it later."""

@@ -1,6 +1,7 @@
 """The headers of every request to the source's own host: the user's own, and credentials."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from dsload.fetchers.http.spec import HttpConfig
 from dsload.listing import Request
@@ -29,13 +30,14 @@ class Login:
 
     def get(self, url: str) -> Request:
         """A GET, with the headers if they are for its host."""
-        return Request(url, headers=self._headers if is_for(url, self._config.url) else {}, refused=self._renew)
+        sent = self._headers if is_for(url, self._config.url) else {}
+        return Request(url, headers=sent, refused=partial(self._renew, sent))
 
-    def _renew(self) -> None:
-        fresh = self._secrets.fresh()
-        if fresh is not self._secrets:
-            self._secrets = fresh
-            self._headers = self._made()
+    def _renew(self, sent: Mapping[str, str]) -> bool:
+        """Read the secrets anew. Whether there are other headers now than those that were refused."""
+        self._secrets = self._secrets.fresh()
+        self._headers = self._made()
+        return bool(sent) and self._headers != sent
 
     @property
     def takes_pages(self) -> bool:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
@@ -212,12 +213,13 @@ class HuggingFace:
         return self._asking(url)
 
     def _asking(self, url: str) -> Request:
-        stand_in, renew = self._endpoint.stand_in, self._login.renew
+        stand_in, renew = self._endpoint.stand_in, partial(self._login.renew, self._login.token)
         return Request(url, headers=self._login.headers, stand_in=stand_in, refused=renew)
 
     def _get(self, url: str) -> Response:
+        sent = self._login.token
         answer = self._client.fetch(self._asking(url), "listing", str(self._source))
-        if answer.status in (401, 403) and self._login.renew():
+        if answer.status in (401, 403) and self._login.renew(sent):
             return self._client.fetch(self._asking(url), "listing", str(self._source))
         return answer
 

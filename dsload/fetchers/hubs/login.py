@@ -31,8 +31,7 @@ class Login:
         cookie = {"Cookie": f"{self._cookie}={token}"} if self._cookie else {}
         return {"Authorization": bearer(token), **cookie}
 
-    def renew(self) -> bool:
-        """Read the secret anew, as the hub has refused the token. Whether it is another one now."""
-        before = self.token
+    def renew(self, sent: str) -> bool:
+        """Read the secret anew, as the hub has refused the token that was sent. Whether it is another one now."""
         self._secrets = self._secrets.fresh()
-        return self.token != before
+        return self.token != sent

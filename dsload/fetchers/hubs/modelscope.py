@@ -223,7 +223,7 @@ class ModelScope:
                 and then to those who may read it.
         """
         where = str(self._source)
-        renewed = answer.status in (401, 403) and self._login.renew()
+        renewed = answer.status in (401, 403) and self._login.renew(self._login.token)
         if renewed or (answer.status == 403 and self._readable):
             why = f"{refusal(answer, str(self._endpoint)).reason} in the middle of a listing"
             raise BadAnswerError("listing", where, why, "run the same command again")
@@ -239,7 +239,7 @@ class ModelScope:
         return data
 
     def _get(self, url: str) -> Request:
-        stand_in, renew = self._endpoint.stand_in, self._login.renew
+        stand_in, renew = self._endpoint.stand_in, partial(self._login.renew, self._login.token)
         return Request(url, headers=self._login.headers, stand_in=stand_in, refused=renew)
 
     def request(self, path: str) -> Request:
