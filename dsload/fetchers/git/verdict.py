@@ -24,10 +24,12 @@ _LATER = re.compile(
     r"|broken pipe|hung up|died with|died of|corrupt|unable to (read|create)|bad object|unexpected (eof|disconnect)",
     re.IGNORECASE,
 )
-_LASTING = re.compile(
-    r"not found|no such|does not exist|doesn't exist|not exist|not appear to be|not a git repo|not exported|invalid"
-    r"|not allowed|may be used|unknown|unsupported|not supported|disabled|only|could not be found|don't have",
+_MISSING = re.compile(  # counts for more than _LATER, as such a line often names the repository
+    r"not found|no such|(does not|doesn't) exist|not appear to be|not a git repo|not exported|not be found|denied",
     re.IGNORECASE,
+)
+_LASTING = re.compile(
+    r"invalid|not allowed|may be used|unknown|unsupported|not supported|disabled|only|don't have", re.IGNORECASE
 )
 _GARBLED = re.compile(  # dulwich's words for what is not the protocol
     r"Length of pkt read|Invalid pkt-line|unexpected (first line|number of packets)|unknown command"
@@ -51,7 +53,7 @@ class CannotLeaveOut(Exception):
 
 def is_passing(words: str) -> bool:
     """Whether what a server says heals with time."""
-    return bool(_LATER.search(words)) and not _REFUSED.search(words)
+    return bool(_LATER.search(words)) and not _REFUSED.search(words) and not _MISSING.search(words)
 
 
 def of_words(words: str, where: str, ids: Sequence[str]) -> Exception:
@@ -86,7 +88,7 @@ def of_end(errors: str, where: str, ids: Sequence[str]) -> Exception:
     """
     if not errors:
         return UnreachableError("asking", where, "the server ended the conversation", _AGAIN)
-    if _UNADVERTISED.search(errors) or _REFUSED.search(errors) or _LASTING.search(errors):
+    if any(kind.search(errors) for kind in (_UNADVERTISED, _REFUSED, _MISSING, _LASTING)):
         return of_words(errors, where, ids)
     why = f"the server ended the conversation; it says: {_line(errors)}"
     return UnreachableError("asking", where, why, _AGAIN)
