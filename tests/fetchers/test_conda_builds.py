@@ -1054,3 +1054,22 @@ def test_folders_that_differ_in_case_are_one_and_lose_nothing(tmp_path: Path) ->
         assert site.load("e", needs="curses").code == 0
         assert {path: (site.folder("e") / path).read_bytes() for path in files} == files
         assert command.run("verify", site.folder("e")).code == 0
+
+
+# Locales
+
+
+def test_names_of_packages_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    name = "share/\u6570\u636e.txt"
+    package = Package("named", files={name: b"x"}, symlinks={"share/caf\u00e9": "\u6570\u636e.txt"})
+    channel = make_channel(tmp_path / "channel", *few_packages(), package)
+    site = new_site(tmp_path, channel.as_uri())
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for loaded in (True, False):
+        done = site.load("e", "--output", "json", needs="named", env=env)
+        assert done.code == 0, done.err
+        assert bool(done.json["files"]["loaded"]) is loaded
+    assert (site.folder("e") / name).read_bytes() == b"x"
+    assert os.readlink(site.folder("e") / "share/caf\u00e9") == "\u6570\u636e.txt"
+    for other in ({}, env):
+        assert command.run("verify", site.folder("e"), env=other).code == 0
