@@ -20,6 +20,7 @@ from dsload.errors import (
 from dsload.fetchers.conda import guarding
 from dsload.fetchers.conda.recipe import Recipe, Requirements
 from dsload.secrets import Secrets, hide, logger
+from dsload.transfer.network import ca_file, joined
 
 log = logger(__name__)
 
@@ -70,7 +71,7 @@ def install(
         cache: a folder that keeps what pip has downloaded, for a load that is run again.
         secrets: credentials.
         theirs: whether they are for the host of a URL.
-        bundle: PEM file of trusted authorities, None for pip's own.
+        bundle: PEM file of authorities that are trusted beside the system's; None for pip's own.
         watch: called several times a second; may raise to stop it.
         where: the source's name, for messages.
 
@@ -107,9 +108,8 @@ def _files(parts: Sequence[Requirements], folder: Path) -> Iterator[str]:
 def _environment(recipe: Recipe, folder: str, bundle: str | None) -> dict[str, str]:
     """The variables that pip gets: this process's, except those that would make it do something else."""
     passed = {name: value for name, value in os.environ.items() if not _NOT_PASSED.fullmatch(name)}
-    trusted = next(
-        filter(None, (bundle, *map(os.environ.get, ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")))), ""
-    )
+    given = [*filter(None, (bundle, *map(os.environ.get, ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"))))]
+    trusted = joined(*given, *filter(None, [ca_file(None)])) if given else None
     own = {
         "PATH": f"{recipe.prefix}/bin:{os.environ.get('PATH', os.defpath)}",
         "TMPDIR": folder,
