@@ -57,7 +57,8 @@ class HttpFiles(HttpReader):
         is_page = entry.path.lower().endswith(_PAGE_NAMES)
         if self._login.takes_pages or attached or is_page or media_type(response) not in _PAGES:
             return None
-        why = f"{public_uri(response.url)} answers with a page (text/html) in the place of the file"
+        who = "the server" if response.url == self.request(entry).url else public_uri(response.url)
+        why = f"{who} answers with a page (text/html) in the place of the file"
         fix = "check the credentials" if response.redirected else "name the file itself, not the page that shows it"
         return RefusedError("downloading", where, why, f"{fix}; if you want the page, add -o Accept=text/html")
 
