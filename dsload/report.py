@@ -53,7 +53,7 @@ class Progress:
         self.files = self.bytes = 0
         self.files_total = self.bytes_total = 0
         self.moved = self.resumed = self.retries = 0
-        self.notes = Notes()
+        self._noted: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.large: list[tuple[str, int]] = []
         self.phase = "listing"
         self._retry_line = 0.0
@@ -107,14 +107,24 @@ class Progress:
         with self._lock:
             self.files += 1
             if not verified:
-                self.notes += Notes(unverified=Noted(1, (path,)))
+                self._note("unverified", path)
             if size >= LARGE:
                 self.large.append((path, size))
 
     def found_pointer(self, path: str) -> None:
         """A file that looks like an LFS pointer is loaded as it is."""
         with self._lock:
-            self.notes += Notes(pointers=Noted(1, (path,)))
+            self._note("pointers", path)
+
+    def _note(self, kind: str, path: str) -> None:
+        files, first = self._noted.get(kind, (0, ()))
+        self._noted[kind] = files + 1, (first if files >= NAMED else (*first, path))
+
+    @property
+    def notes(self) -> "Notes":
+        """What was noted of the files so far."""
+        with self._lock:
+            return Notes(**{kind: Noted(*noted) for kind, noted in self._noted.items()})
 
     def retried(self, reason: str) -> None:
         """Something is tried again, for this reason."""

@@ -59,7 +59,7 @@ class Lane:
         curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
         self._ca_bundle = network.ca_bundle
-        self._signed, self._site = False, ("", "", 0)
+        self._signed, self._site = False, ""
 
     def start(self, exchange: Exchange, request: Request) -> None:
         self._exchange, self._request, self._hops = exchange, request, 0
@@ -85,13 +85,13 @@ class Lane:
 
     def _route(self, url: str) -> None:
         """Set the proxy and the trusted authorities, which depend on scheme, host and port."""
-        site = origin(url)
-        if site == self._site:
+        if self._site and url.startswith(self._site):
             return
-        self._site = site
+        parts = urlsplit(url)
+        self._site = f"{parts.scheme}://{parts.netloc}/"
         proxy = proxy_for(url)
         self.curl.setopt(pycurl.PROXY, proxy)
-        if (site[0] == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
+        if (parts.scheme == "https" or proxy.startswith("https:")) and (ca := ca_file(self._ca_bundle)):
             self.curl.setopt(pycurl.CAINFO, ca)
             self.curl.setopt(pycurl.PROXY_CAINFO, ca)
 

@@ -62,7 +62,8 @@ class PartGet(Exchange):
         self._direct = self._course.located
         request = Request(self._direct) if self._direct else entry.reader.request(entry)
         self._refused = request.refused
-        request = replace(request, stored=entry.reader.keeps_encoding(entry))
+        stored = entry.reader.keeps_encoding(entry)
+        request = request if request.stored == stored else replace(request, stored=stored)
         if self._content.streaming and not (entry.reader.ranges and entry.size > 0):
             return request
         return self._ranged(request)

@@ -44,7 +44,8 @@ class SmallGet(Exchange):
         reader = cast(HttpReader, self._entry.reader)
         request = reader.request(self._entry)
         self._refused = request.refused
-        return replace(request, stored=reader.keeps_encoding(self._entry))
+        stored = reader.keeps_encoding(self._entry)
+        return request if request.stored == stored else replace(request, stored=stored)
 
     def begin(self, response: Response) -> None:
         self._chunks, self._got, self._response = [], 0, response

@@ -127,7 +127,9 @@ def test_two_etags_and_a_checksum_that_tells(fault: FaultServer, volume: Path) -
 @pytest.mark.parametrize("body", [b"<html>blob</html>", b"<html>" + b" " * 2 * MIB], ids=["small", "big"])
 def test_a_page_is_not_a_file(fault: FaultServer, volume: Path, name: str, body: bytes) -> None:
     url = fault.put(f"/owner/name/blob/main/{name}", body, headers=HTML)
-    with pytest.raises(RefusedError, match=rf"{name} from .*blob/main/{name}: the server answers with a page \(text/html\)"):
+    with pytest.raises(
+        RefusedError, match=rf"{name} from .*blob/main/{name}: the server answers with a page \(text/html\)"
+    ):
         bring(url, volume)
     assert not contents(volume / "set")
     bring(url, volume, Accept="text/html")

@@ -35,7 +35,7 @@ class HttpFiles(HttpReader):
         """The GET for an entry."""
         key = entry.key
         url = key if key == self._home else self.with_query(key or self._folder + quoted(entry.path))
-        return replace(self._login.get(url), stored=self.keeps_encoding(entry))
+        return self._login.get(url, self.keeps_encoding(entry))
 
     def head(self, entry: Entry, part: int = 0) -> Request | None:
         """The HEAD, for a Content-MD5 that a range's answer would not have; one file's was asked before."""
@@ -50,12 +50,15 @@ class HttpFiles(HttpReader):
 
     def objection(self, entry: Entry, response: Response) -> DsloadError | None:
         """Why an answer is not the file: a page for people stands in its place, or it is a folder."""
+        page = media_type(response) in _PAGES
+        if not page and not response.url.partition("?")[0].endswith("/"):
+            return None
         where = f"{entry.path} from {self._source}"
         if is_folder(self.request(entry).url, response):
             return ChangedError("downloading", where, "it is a folder", "run the same command again")
         attached = "attachment" in response.headers.get("content-disposition", "").lower()
         is_page = entry.path.lower().endswith(_PAGE_NAMES)
-        if self._login.takes_pages or attached or is_page or media_type(response) not in _PAGES:
+        if self._login.takes_pages or attached or is_page or not page:
             return None
         who = "the server" if response.url == self.request(entry).url else public_uri(response.url)
         why = f"{who} answers with a page (text/html) in the place of the file"

@@ -240,12 +240,14 @@ class _Folder:
     """The folder whose children count.
 
     Args:
+        site: scheme and authority of its URL.
         prefix: its URL up to the last `/`.
         origin: scheme, host and port.
         segments: of its path, as written.
         whole: whether the URL ends in `/`, as that of an index does.
     """
 
+    site: str
     prefix: str
     origin: tuple[str, str, int]
     segments: list[str]
@@ -256,22 +258,26 @@ class _Folder:
         parts = urlsplit(url)
         path = parts.path or "/"
         folder = path[: path.rfind("/") + 1]
-        return cls(f"{parts.scheme}://{parts.netloc}{folder}", _origin(url), folder.split("/")[:-1], folder == path)
+        site = f"{parts.scheme}://{parts.netloc}"
+        return cls(site, site + folder, _origin(url), folder.split("/")[:-1], folder == path)
 
     def link(self, row: _Row) -> Link | None:
         """The link, or None if it is not a row, leads up, or only sorts."""
         path, _, query = row.href.partition("#")[0].partition("?")
         place = self._resolved(path)
-        if place is None or self._is_above(place[1]):
+        if place is None:
             return None
         site, segments = place
-        sorts = _SORTING_KEYS.issuperset(pair.partition("=")[0] for pair in re.split("[;&]", query))
-        query = "" if not query or sorts else f"?{query}"
-        directory, own = segments[-1] == "", _origin(site) == self.origin
+        below = self._below(segments)
+        if below in ([], [""]) and self._is_above(segments):
+            return None
+        if query:
+            sorts = _SORTING_KEYS.issuperset(pair.partition("=")[0] for pair in re.split("[;&]", query))
+            query = "" if sorts else f"?{query}"
+        directory, own = segments[-1] == "", site == self.site or _origin(site) == self.origin
         name = unquote(segments[-1] or segments[-2], errors="surrogateescape")
         called = row.text.strip("/").rpartition("/")[2] == name
         is_row = called or row.size >= 0 or bool(row.modified)
-        below = self._below(segments)
         if below and (own or is_row):
             name = unquote("/".join(below), errors="surrogateescape").removesuffix("/")
             href = self.prefix + "/".join(below) + query
@@ -286,7 +292,7 @@ class _Folder:
         """Where a reference leads, as RFC 3986, section 5.2, has it: a site, and the segments of a path; None if that
         is not a URL of the web.
         """
-        site = self.prefix.removesuffix("/".join((*self.segments, "")))
+        site = self.site
         if path.startswith("//") or _SCHEME.match(path):
             url = path if _SCHEME.match(path) else f"{self.origin[0]}:{path}"
             if _origin(url)[0] not in ("http", "https"):
@@ -318,9 +324,10 @@ class _Folder:
         below, above = segments[depth:], segments[:depth]
         if above != self.segments and [*map(unquote, above)] != [*map(unquote, self.segments)]:
             return []
-        child = len(below) == 1 or (len(below) == 2 and below[1] == "")
+        if len(below) == 1 or (len(below) == 2 and below[1] == ""):
+            return below
         hostile = not {".", ".."}.isdisjoint("/".join(map(unquote, below)).split("/"))
-        return below if child or hostile else []
+        return below if hostile else []
 
 
 def _origin(url: str) -> tuple[str, str, int]:

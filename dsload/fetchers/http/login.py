@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 from dsload.fetchers.http.spec import HttpConfig
 from dsload.listing import Request
@@ -18,6 +19,8 @@ class Login:
 
     def __init__(self, config: HttpConfig, secrets: Secrets) -> None:
         self._config, self._secrets = config, secrets
+        parts = urlsplit(config.url)
+        self._home = f"{parts.scheme}://{parts.netloc}/"  # of most requests, so that they need not be taken apart
         self._headers = self._made()
 
     def _made(self) -> Mapping[str, str]:
@@ -28,10 +31,16 @@ class Login:
                 headers["Authorization"] = value
         return headers
 
-    def get(self, url: str) -> Request:
-        """A GET, with the headers if they are for its host."""
-        sent = self._headers if is_for(url, self._config.url) else {}
-        return Request(url, headers=sent, refused=partial(self._renew, sent))
+    def get(self, url: str, stored: bool = False) -> Request:
+        """A GET, with the headers if they are for its host.
+
+        Args:
+            url: what to get.
+            stored: as of Request.
+        """
+        own = url.startswith(self._home) or is_for(url, self._config.url)
+        sent = self._headers if own else {}
+        return Request(url, headers=sent, refused=partial(self._renew, sent), stored=stored)
 
     def _renew(self, sent: Mapping[str, str]) -> bool:
         """Read the secrets anew. Whether there are other headers now than those that were refused."""
