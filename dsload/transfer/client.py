@@ -110,11 +110,10 @@ class Client:
     def retry(self, exchange: Exchange, failure: Failure, doing: str, where: str) -> DsloadError | None:
         """Run a failed exchange again after its wait; or return the error if that is of no use any more."""
         wait = backoff(failure, exchange.attempt)
-        error = to_error(failure, doing, where)
         if wait is None:
-            return error
+            return to_error(failure, doing, where)
         if not self.budget.allows(wait):
-            return self._spent(error, failure)
+            return self._spent(to_error(failure, doing, where), failure)
         exchange.attempt += 1
         self.retrying(redact(f"{where}: {failure.reason}; trying again in {wait:.1f} s"))
         with self._wake:
@@ -122,13 +121,19 @@ class Client:
             self._wake.notify_all()
         return None
 
-    def insist(self, call: Callable[[], T], pause: Callable[[float], object] | None = None) -> T:
+    def insist(
+        self,
+        call: Callable[[], T],
+        pause: Callable[[float], object] | None = None,
+        passing: tuple[type[DsloadError], ...] = (UnreachableError, BadAnswerError),
+    ) -> T:
         """Call what uses another library's transport; again after a wait if that may help.
 
         Args:
             call: what to do.
             pause: waits this many seconds, and is true if there is no point in another try; by default it watches,
                 and ends when the client is closed.
+            passing: the errors after which it is called again.
 
         Raises:
             UnreachableError, BadAnswerError: the budget is spent.
@@ -137,7 +142,7 @@ class Client:
         for attempt in itertools.count():
             try:
                 return call()
-            except (UnreachableError, BadAnswerError) as error:
+            except passing as error:
                 wait = backoff(Failure(error.why), attempt)
                 budget = patience if isinstance(error, BadAnswerError) else self.budget
                 if wait is None or not budget.allows(wait):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dsload.errors import DsloadError, IntegrityError, UnsafePathError
+from dsload import Network, Settings
+from dsload.errors import BadAnswerError, DsloadError, IntegrityError, UnsafePathError
 from dsload.report import Files
 from tests.loads import bring
 from tests.servers.fault import ALWAYS, FaultServer
@@ -153,7 +154,7 @@ def test_what_is_not_included_is_not_crawled(nginx: Nginx, folder: Path, volume:
     make(folder, {"model/a.bin": b"a", "model/deep/b.bin": b"b", "data/c.bin": b"c", "data/huge/d.bin": b"d"})
     bring(f"{nginx.url}{folder.name}/", volume, include="model/*.bin")
     assert contents(volume / "set") == {"model/a.bin": b"a", "model/deep/b.bin": b"b"}
-    assert not [request for request in nginx.requests() if "/data" in request.target]
+    assert not [request for request in nginx.requests() if f"{folder.name}/data" in request.target]
 
 
 def test_what_is_excluded_is_left_as_it_is(fault: FaultServer, volume: Path) -> None:
@@ -195,3 +196,23 @@ def test_a_page_that_is_not_what_its_type_says(fault: FaultServer, volume: Path,
         bring(f"{fault.url}/set/", volume)
     assert error.value.exit_code == 4
     assert contents(volume / "set") == {"a.bin": SMALL}
+
+
+@pytest.mark.parametrize("cut", [40, 200])
+def test_an_index_that_was_cut_on_its_way(fault: FaultServer, volume: Path, cut: int) -> None:
+    """By a proxy that states the length of what is left: nothing is deleted, and it is asked for again."""
+    names = [f"{number}.bin" for number in range(9)]
+    for name in names:
+        fault.put(f"/set/{name}", SMALL)
+    whole = page(*map(row, names))
+    fault.put("/set/", whole, headers=HTML)
+    bring(f"{fault.url}/set/", volume)
+    fault.order("/set/", status(200, body=whole[:-cut], Content_Type="text/html"), times=ALWAYS)
+    impatient = Settings(Network(retry_budget=1))
+    with pytest.raises(BadAnswerError, match="its page ends before its rows do") as error:
+        bring(f"{fault.url}/set/", volume, settings=impatient)
+    assert error.value.exit_code == 9
+    assert len(contents(volume / "set")) == 9
+    fault.clear()
+    fault.order("/set/", status(200, body=whole[:-cut], Content_Type="text/html"))
+    assert bring(f"{fault.url}/set/", volume).files.kept == 9

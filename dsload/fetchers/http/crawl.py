@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dsload.errors import IntegrityError, NotFoundError, UnsafePathError
+from dsload.errors import BadAnswerError, IntegrityError, NotFoundError, UnsafePathError
 from dsload.fetchers.http.asking import ask, is_folder, learned
 from dsload.fetchers.http.files import HttpFiles, media_type
-from dsload.fetchers.http.index import INDEX_TYPES, Link, parse_index
+from dsload.fetchers.http.index import INDEX_TYPES, Link, is_cut, parse_index
 from dsload.fetchers.http.login import Login
 from dsload.listing import Entry, Response
 from dsload.names import unsafe
@@ -166,9 +166,13 @@ def links_of(page: Response, where: str, url: str = "") -> list[Link] | None:
         url: of the folder, if that is not the one that answered.
 
     Raises:
-        IntegrityError: the index is known to be cut.
+        BadAnswerError: the index is cut.
+        IntegrityError: its server is known to leave out the rest.
     """
-    links = parse_index(page.body, page.headers.get("content-type", ""), url or page.url)
+    content_type = page.headers.get("content-type", "")
+    links = parse_index(page.body, content_type, url or page.url)
+    if links is not None and is_cut(page.body, content_type):
+        raise BadAnswerError("listing", where, "its page ends before its rows do", "run the same command again")
     if links and len(links) == _CADDY_LIMIT and page.headers.get("server", "").lower().startswith("caddy"):
         why = f"Caddy lists {_CADDY_LIMIT:,} files of a folder and leaves out the rest"
         raise IntegrityError("listing", where, why, "raise file_limit of its file_server's browse")

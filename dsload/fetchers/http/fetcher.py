@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from dsload.errors import DsloadError, NotFoundError, UnsafePathError
+from dsload.errors import BadAnswerError, DsloadError, NotFoundError, UnsafePathError
 from dsload.fetchers.base import Context
 from dsload.fetchers.http.asking import ask, is_empty, is_folder, learned
 from dsload.fetchers.http.beside import with_sums
@@ -31,6 +31,9 @@ class Http:
 
     def list(self) -> Listing:
         """The files below an index, or the one file that the URL names."""
+        return self._client.insist(self._list, passing=(BadAnswerError,))
+
+    def _list(self) -> Listing:
         if urlsplit(self._url).path.endswith("/") or not urlsplit(self._url).path:
             page = self._fetch(self._url)
             if (links := links_of(page, str(self._source))) is not None:

@@ -114,6 +114,14 @@ def parse_index(page: bytes, content_type: str, url: str) -> list[Link] | None:
     return list(links.values())
 
 
+def is_cut(page: bytes, content_type: str) -> bool:
+    """Whether an index ends before its rows do: what they stand in has to be closed (HTML, 13.1.2.4)."""
+    if "html" not in content_type.lower():
+        return False
+    text = _UNSEEN.sub("", page.decode("utf-8", "surrogateescape")).lower()
+    return any(len(re.findall(rf"<{tag}[\s>]", text)) > text.count(f"</{tag}") for tag in ("pre", "table", "ul"))
+
+
 def _html_rows(page: bytes) -> Iterator[_Row] | None:
     # The stated charset does not matter: servers escape the names in links, and one that does not writes the
     # bytes of its file system (Apache calls them ISO-8859-1, whatever they are).
