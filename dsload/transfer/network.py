@@ -125,8 +125,7 @@ def _system_authorities() -> str | None:
 def joined(*paths: str) -> str | None:
     """A file of the authorities of all these files, as far as they exist; None if none does."""
     found = tuple(dict.fromkeys(path for path in paths if os.path.isfile(path)))
-    as_it_is = len(found) == 1 and Path(found[0]).read_bytes() == authorities(found[0])
-    return found[0] if as_it_is else _in_memory(found) if found else None
+    return _one_file(found) if found else None
 
 
 def authorities(path: str) -> bytes:
@@ -138,9 +137,11 @@ def authorities(path: str) -> bytes:
         return data
 
 
-@functools.cache
-def _in_memory(paths: tuple[str, ...]) -> str:
-    """The path of a file in memory, for this process and those that it starts."""
+@functools.cache  # connections ask for it whenever they turn to another host
+def _one_file(paths: tuple[str, ...]) -> str:
+    """The path of a file for this process and those that it starts: in memory, unless one file will do as it is."""
+    if len(paths) == 1 and Path(paths[0]).read_bytes() == authorities(paths[0]):
+        return paths[0]
     number = os.memfd_create("authorities")
     for path in paths:
         os.write(number, authorities(path).rstrip() + b"\n")
