@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from dsload import Network, Settings
-from dsload.errors import BadAnswerError, DsloadError, IntegrityError, UnsafePathError
+from dsload.errors import BadAnswerError, DsloadError, IntegrityError, RefusedError, UnsafePathError
 from dsload.report import Files
 from tests.loads import bring
 from tests.servers.fault import ALWAYS, FaultServer
 from tests.servers.nginx import Nginx
-from tests.servers.orders import status
+from tests.servers.orders import redirect, status
 from tests.servers.pyhttp import PythonHttp
 from tests.trees import contents, make
 
@@ -216,3 +216,14 @@ def test_an_index_that_was_cut_on_its_way(fault: FaultServer, volume: Path, cut:
     fault.clear()
     fault.order("/set/", status(200, body=whole[:-cut], Content_Type="text/html"))
     assert bring(f"{fault.url}/set/", volume).files.kept == 9
+
+
+@pytest.mark.parametrize("path", ["a.bin", "SHA256SUMS"])
+def test_a_file_whose_redirect_loses_the_credentials(fault: FaultServer, volume: Path, path: str) -> None:
+    """The message says so for whatever is asked for on the way."""
+    with FaultServer(authorization="Bearer s3cret") as other:
+        fault.put("/set/", page(f'<a href="{path}">{path}</a>'), headers=HTML)
+        fault.order(f"/set/{path}", redirect(f"{other.url}/{path}"), times=ALWAYS)
+        why = rf"{path} of .*401 Unauthorized .*after a redirect to {other.url}, which gets no credentials"
+        with pytest.raises(RefusedError, match=why):
+            bring(f"{fault.url}/set/", volume)

@@ -3,20 +3,20 @@
 from dataclasses import replace
 
 from dsload.fetchers.http.files import HttpFiles
+from dsload.fetchers.http.login import Login
 from dsload.fetchers.http.sums import parse_single_sum, parse_sums
 from dsload.formats.text import decoded
 from dsload.listing import Checksum, Entry, Response
 from dsload.secrets import logger
 from dsload.source import Source
 from dsload.transfer.client import Client
-from dsload.transfer.retry import refusal, to_error
 
 log = logger(__name__)
 
 _SUMS = frozenset({"SHA256SUMS", "SHA256SUMS.txt", "sha256sums.txt"})
 
 
-def with_sums(entries: list[Entry], client: Client, source: Source, files: HttpFiles) -> list[Entry]:
+def with_sums(entries: list[Entry], client: Client, source: Source, login: Login, files: HttpFiles) -> list[Entry]:
     """The entries, with the checksums that others of them state.
 
     What an exclude pattern names is not read. What is only not included is read, and need not be readable.
@@ -25,6 +25,7 @@ def with_sums(entries: list[Entry], client: Client, source: Source, files: HttpF
         entries: of an index.
         client: to ask by.
         source: with the filter.
+        login: says who refuses them.
         files: their reader.
 
     Raises:
@@ -36,7 +37,7 @@ def with_sums(entries: list[Entry], client: Client, source: Source, files: HttpF
     pages = client.fetch_all((files.request(entry) for entry in sums), "reading the checksums", str(source))
     for entry, page in zip(sums, pages, strict=True):
         folder, slash, _ = entry.path.rpartition("/")
-        for child, value in _stated(entry, page, source, files).items():
+        for child, value in _stated(entry, page, source, login, files).items():
             if (i := by_path.get(folder + slash + child)) is not None:
                 entries[i] = replace(entries[i], checksum=Checksum("sha256", value))
     return entries
@@ -47,10 +48,10 @@ def _is_sums(path: str, by_path: dict[str, int]) -> bool:
     return path.rpartition("/")[2] in _SUMS or (of != path and of in by_path)
 
 
-def _stated(entry: Entry, page: Response, source: Source, files: HttpFiles) -> dict[str, str]:
+def _stated(entry: Entry, page: Response, source: Source, login: Login, files: HttpFiles) -> dict[str, str]:
     """What a file of checksums states, by name."""
     where = f"{entry.path} of {source}"
-    bad = to_error(refusal(page), "listing", where) if page.status >= 300 else files.objection(entry, page)
+    bad = login.refused(page, "listing", where) if page.status >= 300 else files.objection(entry, page)
     if bad and source.filter(entry.path):
         raise bad
     if bad:

@@ -13,7 +13,6 @@ from dsload.names import unsafe
 from dsload.secrets import origin, public_uri
 from dsload.source import Source
 from dsload.transfer.client import Client
-from dsload.transfer.retry import refusal, to_error
 
 _DEEPEST = 64  # folders
 _CADDY_LIMIT = 10_000  # entries of a folder; Caddy's default file_limit, at which it stops silently
@@ -27,7 +26,7 @@ class _Folder:
     """A folder to be opened.
 
     Args:
-        prefix: its path, with `/` at its end; "" for that of the source.
+        prefix: its path, with `/` at its end; "" for that of the source, which is open already.
         url: of its index.
         above: the rows of the folders that it lies in.
     """
@@ -38,7 +37,7 @@ class _Folder:
 
 
 _Opened = tuple[_Folder, Sequence[Link]]
-_Found = tuple[Entry, _Folder]
+_Found = tuple[Entry, tuple[_Rows, ...]]  # a file, and the rows of the folders that it lies in
 
 
 class Crawl:
@@ -56,18 +55,17 @@ class Crawl:
         self._client, self._source, self._login = client, source, login
         self._files, self._doubtful = files, doubtful
 
-    def entries(self, url: str, links: Sequence[Link]) -> list[Entry]:
+    def entries(self, links: Sequence[Link]) -> list[Entry]:
         """Every file below a folder, as far as the filter may select it, and empty folders.
 
         Args:
-            url: of the folder.
-            links: of its index.
+            links: of the folder's index.
 
         Raises:
             DsloadError: a folder is not listed, or a row leads elsewhere, or in circles.
         """
         entries: list[Entry] = []
-        level: list[_Opened] = [(_Folder("", url), links)]
+        level: list[_Opened] = [(_Folder("", ""), links)]
         for _ in range(_DEEPEST):
             found: list[_Found] = []
             folders: list[_Folder] = []
@@ -83,7 +81,7 @@ class Crawl:
     def _sort(self, folder: _Folder, links: Sequence[Link], found: list[_Found], folders: list[_Folder]) -> None:
         """Tell the files of a folder from the folders in it."""
         if not links and folder.prefix:
-            found.append((Entry(folder.prefix.rstrip("/"), 0, "", self._files, directory=True), folder))
+            found.append((Entry(folder.prefix.rstrip("/"), 0, "", self._files, directory=True), folder.above))
         above = (*folder.above, _rows(links))
         for link in links:
             path = folder.prefix + link.name
@@ -94,7 +92,7 @@ class Crawl:
                 if self._source.filter.below(path):
                     folders.append(_Folder(path + "/", self._files.with_query(link.href), above))
             else:
-                found.append((_entry(path, link, self._files), _Folder(path + "/", "", above)))
+                found.append((_entry(path, link, self._files), above))
 
     def _astray(self, path: str, link: Link) -> IntegrityError:
         why = f"its row leads to {public_uri(link.href)}, which is not in this folder"
@@ -111,9 +109,9 @@ class Crawl:
         for number, request, head in zip(vague, requests, heads, strict=True):
             entry = entries[number]
             if head.status >= 300 and head.status != 416:
-                raise to_error(refusal(head), "asking for", f"{entry.path} of {self._source}")
+                raise self._login.refused(head, "asking for", f"{entry.path} of {self._source}")
             if is_folder(request.url, head):
-                folders.append(_Folder(entry.path + "/", request.url, found[number][1].above))
+                folders.append(_Folder(entry.path + "/", request.url, found[number][1]))
                 dropped.add(number)
                 continue
             if error := self._files.objection(entry, head):
@@ -132,7 +130,7 @@ class Crawl:
         for folder, page in zip(folders, pages, strict=True):
             where = f"{folder.prefix} of {self._source}"
             if page.status >= 300:
-                raise to_error(refusal(page), "listing", where)
+                raise self._login.refused(page, "listing", where)
             if origin(page.url) != origin(folder.url):
                 raise UnsafePathError("listing", where, "it leads to another host")
             links = links_of(page, where)

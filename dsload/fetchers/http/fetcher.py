@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-from dsload.errors import BadAnswerError, DsloadError, NotFoundError, UnsafePathError
+from dsload.errors import BadAnswerError, NotFoundError, UnsafePathError
 from dsload.fetchers.base import Context
 from dsload.fetchers.http.asking import ask, is_empty, is_folder, learned
 from dsload.fetchers.http.beside import with_sums
@@ -16,9 +16,7 @@ from dsload.fetchers.http.login import Login
 from dsload.fetchers.http.spec import HttpConfig
 from dsload.listing import Entry, Listing, Response
 from dsload.names import unsafe
-from dsload.secrets import is_for, origin
 from dsload.source import Source
-from dsload.transfer.retry import refusal, to_error
 
 
 class Http:
@@ -74,8 +72,8 @@ class Http:
     def _folder(self, url: str, links: Sequence[Link]) -> Listing:
         """The listing of an index and of all below it."""
         reader = HttpFiles(url, self._url, self._login, str(self._source))
-        entries = Crawl(self._client, self._source, self._login, reader, self._doubtful).entries(url, links)
-        return Listing(with_sums(entries, self._client, self._source, reader))
+        entries = Crawl(self._client, self._source, self._login, reader, self._doubtful).entries(links)
+        return Listing(with_sums(entries, self._client, self._source, self._login, reader))
 
     # Requests
 
@@ -86,17 +84,8 @@ class Http:
         if is_empty(answer):
             return replace(answer, status=200, headers={**answer.headers, "content-length": "0"})
         if answer.status >= 300:
-            raise self._refused(answer, str(self._source))
+            raise self._login.refused(answer, "listing", str(self._source))
         return answer
-
-    def _refused(self, answer: Response, where: str) -> DsloadError:
-        failure = refusal(answer)
-        scheme, host, port = origin(answer.url)
-        if answer.status in (401, 403) and not is_for(answer.url, self._url):
-            host = f"[{host}]" if ":" in host else host
-            reason = f"{failure.reason} after a redirect to {scheme}://{host}:{port}, which gets no credentials"
-            failure = replace(failure, reason=reason)
-        return to_error(failure, "listing", where)
 
 
 def _disposition_name(header: str) -> str:

@@ -1,12 +1,15 @@
 """The headers of every request to the source's own host: the user's own, and credentials."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
+from dsload.errors import DsloadError
 from dsload.fetchers.http.spec import HttpConfig
-from dsload.listing import Request
-from dsload.secrets import Secrets, authorization, basic, is_for
+from dsload.listing import Request, Response
+from dsload.secrets import Secrets, authorization, basic, is_for, origin
+from dsload.transfer.retry import refusal, to_error
 
 
 class Login:
@@ -41,6 +44,16 @@ class Login:
         own = url.startswith(self._home) or is_for(url, self._config.url)
         sent = self._headers if own else {}
         return Request(url, headers=sent, refused=partial(self._renew, sent), stored=stored)
+
+    def refused(self, answer: Response, doing: str, where: str) -> DsloadError:
+        """The error for an answer of 300 and more, which says so if a redirect has led to where no login is sent."""
+        failure = refusal(answer)
+        if answer.status in (401, 403) and not is_for(answer.url, self._config.url):
+            scheme, host, port = origin(answer.url)
+            host = f"[{host}]" if ":" in host else host
+            reason = f"{failure.reason} after a redirect to {scheme}://{host}:{port}, which gets no credentials"
+            failure = replace(failure, reason=reason)
+        return to_error(failure, doing, where)
 
     def _renew(self, sent: Mapping[str, str]) -> bool:
         """Read the secrets anew. Whether there are other headers now than those that were refused."""
