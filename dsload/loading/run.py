@@ -20,6 +20,7 @@ from dsload.target.inventory import Header, Inventory, Row
 from dsload.target.lease import Lease
 from dsload.target.volume import Volume
 from dsload.transfer.client import Client
+from dsload.transfer.delivery import Delivery
 from dsload.transfer.engine import Transfer
 
 
@@ -147,10 +148,10 @@ class Opened:
         """
         run = self.run
         supply = run.supply
-        transfer = Transfer(
+        delivery = Delivery(
             client, self.volume, self.inventory, run.progress, run.settings.verify, str(supply.asked), supply.pinned
         )
-        bring(plan, self.volume, self.inventory, transfer, watch or self.watch, check)
+        bring(plan, self.volume, self.inventory, Transfer(delivery), watch or self.watch, check)
 
     def check(self, listing: Listing, gone: Collection[str]) -> None:
         """Check that what is in place is whole, as far as files say what belongs to them.

@@ -13,13 +13,10 @@ from typing import cast
 
 from dsload.formats.pointer import is_pointer
 from dsload.listing import BytesReader, Checksum, Entry, HttpReader, Response
-from dsload.report import Progress
-from dsload.target.inventory import Inventory, Row
+from dsload.target.inventory import Row
 from dsload.target.oserror import from_oserror
-from dsload.target.volume import Volume
 from dsload.transfer import checksum
 from dsload.transfer.big import BigFile
-from dsload.transfer.client import Client
 from dsload.transfer.delivery import Delivery
 from dsload.transfer.exchange import Exchange
 from dsload.transfer.small import SmallGet, is_small
@@ -33,28 +30,13 @@ class Transfer:
     """One load's downloads.
 
     Args:
-        client: runs the HTTP exchanges; it is closed when the transfer ends.
-        volume: the prepared target.
-        inventory: begun; gets a row for each file.
-        progress: the counters.
-        verify: whether to hash.
-        source: its name for messages.
-        pinned: whether the source is read at a commit, where no file can change.
+        delivery: from where, to where; its client is closed when the transfer ends.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        volume: Volume,
-        inventory: Inventory,
-        progress: Progress,
-        verify: bool,
-        source: str,
-        pinned: bool = False,
-    ) -> None:
-        self.progress = progress
-        self._delivery = Delivery(client, volume, inventory, progress, verify, source, pinned)
-        self._work = self._delivery.work
+    def __init__(self, delivery: Delivery) -> None:
+        self.progress = delivery.progress
+        self._delivery = delivery
+        self._work = delivery.work
         self._place_time = 0.0  # seconds, a moving average
         self._entries: deque[Entry] = deque()  # by HTTP
         self._reads: deque[Entry] = deque()
