@@ -1,6 +1,6 @@
 """Who serves a source: its own server and, if that cannot be reached, the fallback that the source names."""
 
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -20,7 +20,7 @@ from dsload.secrets import Secrets, logger
 from dsload.source import Source
 from dsload.transfer.client import Client
 from dsload.transfer.network import Network
-from dsload.transfer.retry import Failure, backoff
+from dsload.transfer.retry import Failure, backoff, pause
 
 log = logger(__name__)
 
@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 ROUNDS = 3  # how often a source is listed if it changes while it is read
 SHORT_BUDGET = 60.0  # seconds without progress before a server gives way to its fallback
-_LOOK = 0.2  # seconds between two looks at what may end a wait
 _NAMED = 3  # files that a message names
 
 
@@ -84,16 +83,10 @@ class Supply:
                     if changes == ROUNDS or wait is None:
                         raise
                     log.warning("%s: %s; listing it again", error.where, error.why)
-                    self._pause(wait)
+                    pause(wait, self.watch, threading.Event())
                     self._doubtful = True
                 except (UnreachableError, BadAnswerError, UnknownHostError) as error:
                     self._turn(error)
-
-    def _pause(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self.watch()
-            time.sleep(min(left, _LOOK))
 
     def _patience(self) -> Network:
         """The settings to reach the one that is asked: little patience if there is another."""

@@ -20,12 +20,11 @@ from dsload.secrets import carrying, redact
 from dsload.transfer.exchange import Exchange, Fetch, Sink, Wanted, always
 from dsload.transfer.lane import Lane
 from dsload.transfer.network import Network
-from dsload.transfer.retry import Budget, Failure, asked_wait, backoff, to_error
+from dsload.transfer.retry import LOOK, Budget, Failure, asked_wait, backoff, pause, to_error
 
 T = TypeVar("T")
 
 LOOPS = 2
-_LOOK = 0.2  # seconds between two looks at what may end a wait
 _IDLE = 0.05  # seconds a loop with running lanes waits at most before it looks for new work
 _WINDOW = 0.05  # seconds over which it is measured whether a loop waits for the network,
 _WAITING = 0.1  # and the share of them that says so
@@ -124,14 +123,14 @@ class Client:
     def insist(
         self,
         call: Callable[[], T],
-        pause: Callable[[float], object] | None = None,
+        pausing: Callable[[float], object] | None = None,
         passing: tuple[type[DsloadError], ...] = (UnreachableError, BadAnswerError),
     ) -> T:
-        """Call what uses another library's transport; again after a wait if that may help.
+        """Call what may fail for a while; again after a wait if that may help.
 
         Args:
             call: what to do.
-            pause: waits this many seconds, and is true if there is no point in another try; by default it watches,
+            pausing: waits this many seconds, and is true if there is no point in another try; by default it watches,
                 and ends when the client is closed.
             passing: the errors after which it is called again.
 
@@ -148,16 +147,9 @@ class Client:
                 if wait is None or not budget.allows(wait):
                     raise self._spent(error, Failure(error.why)) from error.__cause__
                 self.retrying(redact(f"{error.where}: {error.why}; trying again in {wait:.1f} s"))
-                if (pause or self._pause)(wait):
+                if pausing(wait) if pausing else pause(wait, self._watch, self._closed):
                     raise
         raise AssertionError("not reached")
-
-    def _pause(self, seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self.closed:
-            self._watch()
-            self._closed.wait(min(left, _LOOK))
-        return self.closed
 
     def _spent(self, error: DsloadError, failure: Failure) -> DsloadError:
         if "--retry-budget" in error.why:  # it says so already
@@ -211,7 +203,7 @@ class Client:
 
     def _answer(self, fetch: Fetch) -> Response:
         try:
-            while not fetch.wait(_LOOK):
+            while not fetch.wait(LOOK):
                 self._watch()
                 if self.closed:
                     raise InterruptedLoad(fetch.doing, fetch.where, "the load was ended meanwhile")

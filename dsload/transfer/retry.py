@@ -5,7 +5,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from http import HTTPStatus
@@ -27,6 +27,7 @@ from dsload.listing import Response
 from dsload.secrets import origin
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
+LOOK = 0.2  # seconds between two looks at what may end a wait
 EXPIRED = frozenset({401, 403, 404, 410})  # what a storage host answers to a URL that was signed too long ago
 
 _RETRY_CURL = frozenset(
@@ -114,6 +115,21 @@ class Budget:
     def allows(self, wait: float) -> bool:
         """Whether the budget lasts for a wait of this many seconds."""
         return time.monotonic() + wait - self._since <= self.seconds
+
+
+def pause(seconds: float, watch: Callable[[], None], ended: threading.Event) -> bool:
+    """Wait, and watch meanwhile; whether the event was set, which ends the wait.
+
+    Args:
+        seconds: to wait at most.
+        watch: called several times a second; may raise.
+        ended: set if there is no point in waiting.
+    """
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not ended.is_set():
+        watch()
+        ended.wait(min(left, LOOK))
+    return ended.is_set()
 
 
 _jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
